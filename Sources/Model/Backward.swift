@@ -1,0 +1,216 @@
+import Tensor
+
+/// Memory of the backward: gradients of the residual stream and of a layer's inner values.
+final class BackwardWorkspace {
+  let dResidual: FloatBuffer
+  let dNormed: FloatBuffer
+  let dAttended: FloatBuffer
+  let dFused: FloatBuffer
+  let dActivation: FloatBuffer
+  let rows: Int
+
+  init(_ c: DecoderConfiguration, rows: Int) {
+    self.rows = rows
+    dResidual = FloatBuffer(count: rows * c.hiddenSize)
+    dNormed = FloatBuffer(count: rows * c.hiddenSize)
+    dAttended = FloatBuffer(count: rows * c.heads.queryCount * c.heads.size)
+    dFused = FloatBuffer(count: rows * c.heads.fusedColumns)
+    dActivation = FloatBuffer(count: rows * c.intermediateSize)
+  }
+}
+
+/// Gradients of one group of rows, added to a flat gradient.
+public final class DecoderBackward {
+  private let decoder: Decoder
+  private let compute: Compute
+  private var workspace: BackwardWorkspace?
+  // Collects what comes in several parts (head chunks, embedding rows), then is added once.
+  private let vocabularyGradient: FloatBuffer
+
+  /// Backward of `decoder`'s forward.
+  public init(_ decoder: Decoder) {
+    self.decoder = decoder
+    compute = decoder.compute
+    let c = decoder.configuration
+    vocabularyGradient = FloatBuffer(count: c.vocabularySize * c.hiddenSize)
+  }
+
+  private var configuration: DecoderConfiguration { decoder.configuration }
+  private var table: ParameterTable { decoder.weights.table }
+
+  /// Adds ∂/∂w Σ c · log p(target) of the last forward's batch to a flat gradient.
+  ///
+  /// Each tensor's gradient over the whole batch is finished first, then added once, so that
+  /// `gradient` ends with the same bits whether it was zero or held other groups' sum and this one
+  /// was added afterwards.
+  /// - Parameters:
+  ///   - batch: the batch of the last forward, which kept its activations.
+  ///   - coefficients: c, one for each of `batch.targets`.
+  ///   - gradient: `table.floatCount` floats, added to.
+  public func backward(
+    _ batch: PackedBatch, coefficients: [Float],
+    addingTo gradient: UnsafeMutablePointer<Float>
+  ) {
+    precondition(coefficients.count == batch.targets.count)
+    let c = configuration
+    let rows = batch.rowCount
+    let space: BackwardWorkspace
+    if let workspace, workspace.rows >= rows {
+      space = workspace
+    } else {
+      space = BackwardWorkspace(c, rows: rows)
+      workspace = space
+    }
+    let dResidual = space.dResidual.matrix(rows: rows, columns: c.hiddenSize)
+    dResidual.zero()
+    vocabularyGradient.zero()
+    headBackward(batch, coefficients: coefficients, dResidual: dResidual, gradient: gradient)
+    if !table.isTied {
+      flushVocabularyGradient(into: gradient + table.head)
+      vocabularyGradient.zero()
+    }
+    let angles = RotaryAngles(
+      positions: batch.positions, headSize: c.heads.size, base: c.rotaryBase)
+    for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
+      mlpBackward(index, rows: rows, space, dResidual, gradient)
+      attentionBackward(index, batch: batch, angles: angles, space, dResidual, gradient)
+    }
+    embeddingBackward(batch, dResidual)
+    flushVocabularyGradient(into: gradient + table.embedding)
+  }
+
+  private func headBackward(
+    _ batch: PackedBatch, coefficients: [Float], dResidual: Matrix,
+    gradient: UnsafeMutablePointer<Float>
+  ) {
+    let c = configuration
+    let head = decoder.gatherHeadRows(batch)
+    if head.rows == 0 { return }
+    let padded = coefficients + [Float](repeating: 0, count: head.rows - head.count)
+    let dNormedBuffer = FloatBuffer(count: head.rows * c.hiddenSize)
+    let dNormed = dNormedBuffer.matrix(rows: head.rows, columns: c.hiddenSize)
+    let dHead = vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize)
+    decoder.forEachHeadChunk(head) { range, normed, logits in
+      compute.linear(normed, decoder.headMatrix, into: logits)
+      head.targets.withUnsafeBufferPointer { targets in
+        padded.withUnsafeBufferPointer { coefficients in
+          guard let target = targets.baseAddress, let scale = coefficients.baseAddress else {
+            return
+          }
+          compute.logSoftmaxBackward(
+            inPlace: logits, targets: target + range.lowerBound,
+            coefficients: scale + range.lowerBound)
+        }
+      }
+      compute.linearInputGradient(logits, decoder.headMatrix, into: dNormed.rows(range))
+      compute.linearWeightGradient(logits, normed, addingTo: dHead)
+    }
+    let inputs = head.inputs.matrix(rows: head.rows, columns: c.hiddenSize)
+    compute.rmsNormWeightGradient(
+      dNormed, x: inputs, inverseRMS: head.inverseRMS.base,
+      addingTo: gradient + table.finalNorm)
+    let dInputsBuffer = FloatBuffer(count: head.rows * c.hiddenSize)
+    let dInputs = dInputsBuffer.matrix(rows: head.rows, columns: c.hiddenSize)
+    compute.rmsNormBackward(
+      dNormed, x: inputs, weight: decoder.weights.base + table.finalNorm,
+      inverseRMS: head.inverseRMS.base, addingTo: dInputs)
+    compute.addRows(dInputs, to: dResidual, at: batch.predictionRows)
+  }
+
+  private func mlpBackward(
+    _ index: Int, rows: Int, _ space: BackwardWorkspace, _ dResidual: Matrix,
+    _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    let c = configuration
+    let layer = decoder.layers[index]
+    let offsets = table.layers[index]
+    let weights = decoder.weights
+    let activation = layer.activation.matrix(rows: rows, columns: c.intermediateSize)
+    let gateUp = layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize)
+    let dActivation = space.dActivation.matrix(rows: rows, columns: c.intermediateSize)
+    compute.linearInputGradient(
+      dResidual, weights.matrix(offsets.down, c.hiddenSize, c.intermediateSize),
+      into: dActivation)
+    compute.linearWeightGradient(
+      dResidual, activation,
+      addingTo: Matrix(
+        base: gradient + offsets.down, rows: c.hiddenSize, columns: c.intermediateSize))
+    compute.swiGLUBackward(dActivation, inPlace: gateUp)
+    backwardThroughNorm(
+      dOutput: gateUp, weight: offsets.gateUp,
+      normed: layer.mlpNormed.matrix(rows: rows, columns: c.hiddenSize),
+      input: layer.middle.matrix(rows: rows, columns: c.hiddenSize), norm: offsets.mlpNorm,
+      inverseRMS: layer.mlpInverseRMS.base, space, dResidual, gradient)
+  }
+
+  private func attentionBackward(
+    _ index: Int, batch: PackedBatch, angles: RotaryAngles, _ space: BackwardWorkspace,
+    _ dResidual: Matrix, _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    let c = configuration
+    let rows = batch.rowCount
+    let layer = decoder.layers[index]
+    let offsets = table.layers[index]
+    let queryColumns = decoder.queryColumns
+    let attended = layer.attended.matrix(rows: rows, columns: queryColumns)
+    let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
+    let dAttended = space.dAttended.matrix(rows: rows, columns: queryColumns)
+    let dFused = space.dFused.matrix(rows: rows, columns: c.heads.fusedColumns)
+    compute.linearInputGradient(
+      dResidual, decoder.weights.matrix(offsets.attentionOutput, c.hiddenSize, queryColumns),
+      into: dAttended)
+    compute.linearWeightGradient(
+      dResidual, attended,
+      addingTo: Matrix(
+        base: gradient + offsets.attentionOutput, rows: c.hiddenSize, columns: queryColumns))
+    dFused.rows(batch.usedRowCount..<rows).zero()
+    compute.attentionBackward(
+      dAttended, output: attended, fused: fused, heads: c.heads, families: batch.families,
+      logSumExp: layer.logSumExp.base, into: dFused)
+    compute.rotate(
+      dFused, headCount: c.heads.queryCount + c.heads.keyValueCount, angles: angles,
+      inverse: true)
+    compute.biasGradient(dFused, addingTo: gradient + offsets.queryKeyValueBias)
+    backwardThroughNorm(
+      dOutput: dFused, weight: offsets.queryKeyValue,
+      normed: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize),
+      input: layer.input.matrix(rows: rows, columns: c.hiddenSize),
+      norm: offsets.attentionNorm, inverseRMS: layer.attentionInverseRMS.base, space, dResidual,
+      gradient)
+  }
+
+  /// Backward of norm and linear layer, from the linear's output to the residual stream.
+  private func backwardThroughNorm(
+    dOutput: Matrix, weight: Int, normed: Matrix, input: Matrix, norm: Int,
+    inverseRMS: UnsafePointer<Float>, _ space: BackwardWorkspace, _ dResidual: Matrix,
+    _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    let width = configuration.hiddenSize
+    let dNormed = space.dNormed.matrix(rows: dOutput.rows, columns: width)
+    compute.linearInputGradient(
+      dOutput, decoder.weights.matrix(weight, dOutput.columns, width), into: dNormed)
+    compute.linearWeightGradient(
+      dOutput, normed,
+      addingTo: Matrix(base: gradient + weight, rows: dOutput.columns, columns: width))
+    compute.rmsNormWeightGradient(
+      dNormed, x: input, inverseRMS: inverseRMS, addingTo: gradient + norm)
+    compute.rmsNormBackward(
+      dNormed, x: input, weight: decoder.weights.base + norm, inverseRMS: inverseRMS,
+      addingTo: dResidual)
+  }
+
+  private func embeddingBackward(_ batch: PackedBatch, _ dResidual: Matrix) {
+    let c = configuration
+    let target = vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize)
+    compute.addRows(
+      dResidual.rows(0..<batch.usedRowCount), to: target,
+      at: Array(batch.tokens.prefix(batch.usedRowCount)))
+  }
+
+  private func flushVocabularyGradient(into target: UnsafeMutablePointer<Float>) {
+    let c = configuration
+    compute.add(
+      Matrix(base: target, rows: c.vocabularySize, columns: c.hiddenSize),
+      vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize))
+  }
+}

@@ -1,0 +1,222 @@
+import Glibc
+import Tensor
+
+/// Weights of a decoder: a flat allocation read through its table.
+public struct DecoderWeights: @unchecked Sendable {
+  /// Sizes and constants.
+  public let configuration: DecoderConfiguration
+  /// Where each tensor lies.
+  public let table: ParameterTable
+  /// The flat allocation, `table.floatCount` floats; it must outlive this value.
+  public let base: UnsafeMutablePointer<Float>
+
+  /// Weights at `base`.
+  public init(
+    configuration: DecoderConfiguration, table: ParameterTable, base: UnsafeMutablePointer<Float>
+  ) {
+    self.configuration = configuration
+    self.table = table
+    self.base = base
+  }
+
+  func matrix(_ offset: Int, _ rows: Int, _ columns: Int) -> Matrix {
+    Matrix(base: base + offset, rows: rows, columns: columns)
+  }
+}
+
+/// One layer's values that the backward needs.
+final class LayerActivations {
+  let input: FloatBuffer
+  let attentionInverseRMS: FloatBuffer
+  let attentionNormed: FloatBuffer
+  let fused: FloatBuffer
+  let attended: FloatBuffer
+  let logSumExp: FloatBuffer
+  let middle: FloatBuffer
+  let mlpInverseRMS: FloatBuffer
+  let mlpNormed: FloatBuffer
+  let gateUp: FloatBuffer
+  let activation: FloatBuffer
+
+  init(_ c: DecoderConfiguration, rows: Int) {
+    input = FloatBuffer(count: rows * c.hiddenSize)
+    attentionInverseRMS = FloatBuffer(count: rows)
+    attentionNormed = FloatBuffer(count: rows * c.hiddenSize)
+    fused = FloatBuffer(count: rows * c.heads.fusedColumns)
+    attended = FloatBuffer(count: rows * c.heads.queryCount * c.heads.size)
+    logSumExp = FloatBuffer(count: rows * c.heads.queryCount)
+    middle = FloatBuffer(count: rows * c.hiddenSize)
+    mlpInverseRMS = FloatBuffer(count: rows)
+    mlpNormed = FloatBuffer(count: rows * c.hiddenSize)
+    gateUp = FloatBuffer(count: rows * 2 * c.intermediateSize)
+    activation = FloatBuffer(count: rows * c.intermediateSize)
+  }
+}
+
+/// Forward and backward of a decoder on one rank; owns the activations and nothing else.
+///
+/// Everything is f32. The vocabulary projection runs on rows that predict a completion token only,
+/// in chunks of ``headChunk`` rows.
+public final class Decoder {
+  /// The weights that forward and backward read.
+  public let weights: DecoderWeights
+  let compute: Compute
+  var layers: [LayerActivations] = []
+  var capacity = 0
+  var projection = FloatBuffer(count: 0)
+  var residual = FloatBuffer(count: 0)
+  var logits = FloatBuffer(count: 0)
+
+  /// Rows of the vocabulary projection computed together; a constant, so that sums keep their order.
+  public static let headChunk = 256
+
+  /// A decoder on weights that the caller keeps alive.
+  public init(weights: DecoderWeights, compute: Compute) {
+    self.weights = weights
+    self.compute = compute
+  }
+
+  var configuration: DecoderConfiguration { weights.configuration }
+  var queryColumns: Int { configuration.heads.queryCount * configuration.heads.size }
+
+  /// Runs the layers over a batch; the residual stream before the last norm stays in `residual`.
+  ///
+  /// - Parameters:
+  ///   - batch: packed token ids, all in 0..<V.
+  ///   - keepsActivations: keeps every layer's values for a backward.
+  ///   - afterAttentionInput: sees each layer's rotated queries, keys and values (T, fused).
+  func runLayers(
+    _ batch: PackedBatch, keepsActivations: Bool,
+    afterAttentionInput: (_ layer: Int, _ fused: Matrix) -> Void = { _, _ in }
+  ) {
+    let c = configuration
+    let rows = batch.rowCount
+    reserve(rows: rows, keepsActivations: keepsActivations)
+    let angles = RotaryAngles(
+      positions: batch.positions, headSize: c.heads.size, base: c.rotaryBase)
+    embed(batch.tokens, into: layers[0].input.matrix(rows: rows, columns: c.hiddenSize))
+    for index in 0..<c.layerCount {
+      let layer = layers[keepsActivations ? index : 0]
+      let output =
+        index + 1 == c.layerCount ? residual : layers[keepsActivations ? index + 1 : 0].input
+      attentionForward(index, layer, batch: batch, angles: angles) {
+        afterAttentionInput(index, $0)
+      }
+      mlpForward(index, layer, rows: rows, into: output)
+    }
+  }
+
+  private func reserve(rows: Int, keepsActivations: Bool) {
+    let c = configuration
+    let layerCount = keepsActivations ? c.layerCount : 1
+    if rows > capacity {
+      layers = []
+      capacity = rows
+      projection = FloatBuffer(count: rows * c.hiddenSize)
+      residual = FloatBuffer(count: rows * c.hiddenSize)
+    }
+    while layers.count < layerCount { layers.append(LayerActivations(c, rows: capacity)) }
+  }
+
+  func embed(_ tokens: [Int32], into output: Matrix) {
+    let table = weights.matrix(
+      weights.table.embedding, configuration.vocabularySize, configuration.hiddenSize)
+    for (row, token) in tokens.enumerated() {
+      output.row(row).update(from: table.row(Int(token)), count: output.columns)
+    }
+  }
+
+  private func attentionForward(
+    _ index: Int, _ layer: LayerActivations, batch: PackedBatch, angles: RotaryAngles,
+    afterAttentionInput: (Matrix) -> Void
+  ) {
+    let c = configuration
+    let rows = batch.rowCount
+    let input = layer.input.matrix(rows: rows, columns: c.hiddenSize)
+    let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
+    projectAttentionInput(
+      index, input, normed: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize),
+      inverseRMS: layer.attentionInverseRMS.base, angles: angles, into: fused)
+    afterAttentionInput(fused)
+    let attended = layer.attended.matrix(rows: rows, columns: queryColumns)
+    attended.rows(batch.usedRowCount..<rows).zero()
+    compute.attention(
+      fused, heads: c.heads, families: batch.families, into: attended,
+      logSumExp: layer.logSumExp.base)
+    let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
+    projectAttentionOutput(index, attended, into: middle)
+    compute.add(middle, input)
+  }
+
+  private func mlpForward(
+    _ index: Int, _ layer: LayerActivations, rows: Int, into output: FloatBuffer
+  ) {
+    let c = configuration
+    let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
+    let projected = projection.matrix(rows: rows, columns: c.hiddenSize)
+    runMLP(
+      index, middle, normed: layer.mlpNormed.matrix(rows: rows, columns: c.hiddenSize),
+      inverseRMS: layer.mlpInverseRMS.base,
+      gateUp: layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize),
+      activation: layer.activation.matrix(rows: rows, columns: c.intermediateSize),
+      into: projected)
+    let result = output.matrix(rows: rows, columns: c.hiddenSize)
+    result.base.update(from: projected.base, count: projected.count)
+    compute.add(result, middle)
+  }
+}
+
+// The steps of a layer that whole sequences and single new tokens share.
+extension Decoder {
+  func projectAttentionInput(
+    _ index: Int, _ input: Matrix, normed: Matrix, inverseRMS: UnsafeMutablePointer<Float>,
+    angles: RotaryAngles, into fused: Matrix
+  ) {
+    let c = configuration
+    let offsets = weights.table.layers[index]
+    compute.rmsNorm(
+      input, weight: weights.base + offsets.attentionNorm, epsilon: c.normEpsilon, into: normed,
+      inverseRMS: inverseRMS)
+    compute.linear(
+      normed, weights.matrix(offsets.queryKeyValue, fused.columns, c.hiddenSize), into: fused)
+    compute.addBias(fused, weights.base + offsets.queryKeyValueBias)
+    compute.rotate(
+      fused, headCount: c.heads.queryCount + c.heads.keyValueCount, angles: angles,
+      inverse: false)
+  }
+
+  func projectAttentionOutput(_ index: Int, _ attended: Matrix, into output: Matrix) {
+    let offset = weights.table.layers[index].attentionOutput
+    compute.linear(
+      attended, weights.matrix(offset, configuration.hiddenSize, queryColumns), into: output)
+  }
+
+  func runMLP(
+    _ index: Int, _ input: Matrix, normed: Matrix, inverseRMS: UnsafeMutablePointer<Float>,
+    gateUp: Matrix, activation: Matrix, into output: Matrix
+  ) {
+    let c = configuration
+    let offsets = weights.table.layers[index]
+    compute.rmsNorm(
+      input, weight: weights.base + offsets.mlpNorm, epsilon: c.normEpsilon, into: normed,
+      inverseRMS: inverseRMS)
+    compute.linear(
+      normed, weights.matrix(offsets.gateUp, gateUp.columns, c.hiddenSize), into: gateUp)
+    compute.swiGLU(gateUp, into: activation)
+    compute.linear(
+      activation, weights.matrix(offsets.down, c.hiddenSize, c.intermediateSize), into: output)
+  }
+
+  /// The matrix that maps the last norm's output to logits (V, C).
+  var headMatrix: Matrix {
+    weights.matrix(
+      weights.table.head, configuration.vocabularySize, configuration.hiddenSize)
+  }
+
+  /// Room for the logits of `rows` rows.
+  func logitsMatrix(rows: Int) -> Matrix {
+    let columns = configuration.vocabularySize
+    if logits.count < rows * columns { logits = FloatBuffer(count: rows * columns) }
+    return logits.matrix(rows: rows, columns: columns)
+  }
+}

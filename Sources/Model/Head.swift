@@ -1,0 +1,71 @@
+import Tensor
+
+/// Rows of the residual stream that predict completion tokens, gathered and normed.
+struct HeadRows {
+  /// Residual rows (P, C), P a multiple of 32; zero rows at the end.
+  let inputs: FloatBuffer
+  /// After the last norm (P, C).
+  let normed: FloatBuffer
+  let inverseRMS: FloatBuffer
+  let targets: [Int32]
+  /// Predictions without padding.
+  let count: Int
+  /// Predictions with padding.
+  let rows: Int
+}
+
+extension Decoder {
+  /// Log-probabilities of a batch's completion tokens.
+  ///
+  /// - Parameters:
+  ///   - batch: packed token ids, all in 0..<V.
+  ///   - keepsActivations: keeps what ``backward(_:coefficients:addingTo:)`` needs.
+  /// - Returns: one entry for each of `batch.targets`.
+  public func forward(_ batch: PackedBatch, keepsActivations: Bool) -> [TokenStatistics] {
+    runLayers(batch, keepsActivations: keepsActivations)
+    let head = gatherHeadRows(batch)
+    var statistics = [TokenStatistics](repeating: TokenStatistics(), count: head.rows)
+    forEachHeadChunk(head) { range, normed, logits in
+      compute.linear(normed, headMatrix, into: logits)
+      head.targets.withUnsafeBufferPointer { targets in
+        statistics.withUnsafeMutableBufferPointer { buffer in
+          guard let target = targets.baseAddress, let result = buffer.baseAddress else { return }
+          compute.tokenStatistics(
+            logits, targets: target + range.lowerBound, into: result + range.lowerBound)
+        }
+      }
+    }
+    return Array(statistics.prefix(head.count))
+  }
+
+  func gatherHeadRows(_ batch: PackedBatch) -> HeadRows {
+    let c = configuration
+    let count = batch.targets.count
+    let rows = (count + 31) / 32 * 32
+    let inputs = FloatBuffer(count: rows * c.hiddenSize)
+    for (index, row) in batch.predictionRows.enumerated() {
+      (inputs.base + index * c.hiddenSize).update(
+        from: residual.base + Int(row) * c.hiddenSize, count: c.hiddenSize)
+    }
+    let normed = FloatBuffer(count: rows * c.hiddenSize)
+    let inverseRMS = FloatBuffer(count: rows)
+    compute.rmsNorm(
+      inputs.matrix(rows: rows, columns: c.hiddenSize),
+      weight: weights.base + weights.table.finalNorm, epsilon: c.normEpsilon,
+      into: normed.matrix(rows: rows, columns: c.hiddenSize), inverseRMS: inverseRMS.base)
+    let targets = batch.targets + [Int32](repeating: 0, count: rows - count)
+    return HeadRows(
+      inputs: inputs, normed: normed, inverseRMS: inverseRMS, targets: targets, count: count,
+      rows: rows)
+  }
+
+  func forEachHeadChunk(
+    _ head: HeadRows, _ body: (_ range: Range<Int>, _ normed: Matrix, _ logits: Matrix) -> Void
+  ) {
+    let normed = head.normed.matrix(rows: head.rows, columns: configuration.hiddenSize)
+    for start in stride(from: 0, to: head.rows, by: Decoder.headChunk) {
+      let range = start..<min(head.rows, start + Decoder.headChunk)
+      body(range, normed.rows(range), logitsMatrix(rows: range.count))
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import Tensor
+
+/// A prompt and the completions that share it.
+public struct PromptFamily: Sendable {
+  /// Token ids of the prompt, at least one.
+  public var prompt: [Int32]
+  /// Token ids of each completion, end token included where there is one.
+  public var completions: [[Int32]]
+
+  /// A family from its token ids.
+  public init(prompt: [Int32], completions: [[Int32]]) {
+    self.prompt = prompt
+    self.completions = completions
+  }
+}
+
+/// Sequences laid out one behind the other without padding, each prompt once.
+///
+/// A family is prompt | first completion | second completion | …; positions restart after the
+/// prompt for each completion. A completion's last token is a target only, never an input.
+public struct PackedBatch: Sendable {
+  /// Input token of each row; rows beyond `usedRowCount` are padding with token 0.
+  public private(set) var tokens: [Int32] = []
+  /// Position of each row in its sequence.
+  public private(set) var positions: [Int32] = []
+  /// Which rows see which.
+  public private(set) var families: [AttentionFamily] = []
+  /// Rows whose output predicts a completion token, sequence after sequence.
+  public private(set) var predictionRows: [Int32] = []
+  /// The token that each of them predicts.
+  public private(set) var targets: [Int32] = []
+  /// Predictions of each sequence: a range of `targets`, completions in order.
+  public private(set) var sequences: [Range<Int>] = []
+  /// Last row of each family's prompt.
+  public private(set) var lastPromptRows: [Int32] = []
+  /// Rows without padding.
+  public private(set) var usedRowCount = 0
+
+  /// Rows with padding: a multiple of 32, as weight gradients want it.
+  public var rowCount: Int { tokens.count }
+
+  /// Packs families.
+  public init(_ packed: [PromptFamily]) {
+    for family in packed { append(family) }
+    usedRowCount = tokens.count
+    let padding = (32 - tokens.count % 32) % 32
+    tokens.append(contentsOf: repeatElement(0, count: padding))
+    positions.append(contentsOf: repeatElement(0, count: padding))
+  }
+
+  private mutating func append(_ family: PromptFamily) {
+    precondition(!family.prompt.isEmpty)
+    let start = tokens.count
+    let promptRows = start..<start + family.prompt.count
+    tokens += family.prompt
+    positions += (0..<family.prompt.count).map { Int32($0) }
+    let lastPromptRow = promptRows.upperBound - 1
+    lastPromptRows.append(Int32(lastPromptRow))
+    var segments: [AttentionSegment] = []
+    for completion in family.completions {
+      let inputs = completion.dropLast()
+      let first = tokens.count
+      tokens += inputs
+      positions += inputs.indices.map { Int32(family.prompt.count + $0) }
+      let firstTarget = targets.count
+      for (index, target) in completion.enumerated() {
+        predictionRows.append(Int32(index == 0 ? lastPromptRow : first + index - 1))
+        targets.append(target)
+      }
+      sequences.append(firstTarget..<targets.count)
+      if segments.isEmpty {
+        segments.append(AttentionSegment(rows: start..<tokens.count))
+      } else if !inputs.isEmpty {
+        segments.append(AttentionSegment(rows: first..<tokens.count, prefix: promptRows))
+      }
+    }
+    if segments.isEmpty { segments.append(AttentionSegment(rows: promptRows)) }
+    families.append(AttentionFamily(segments: segments))
+  }
+}

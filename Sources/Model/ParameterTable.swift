@@ -1,0 +1,130 @@
+import Tensor
+
+/// One tensor of a decoder: its name in a Hugging Face folder, its shape and its place.
+public struct Parameter: Sendable {
+  /// Name, as transformers writes it.
+  public var name: String
+  /// Shape, rows first.
+  public var shape: [Int]
+  /// First float in the flat allocation.
+  public var offset: Int
+  /// Number of floats.
+  public var count: Int { shape.reduce(1, *) }
+}
+
+/// Where every tensor of a decoder lies in one flat allocation.
+///
+/// Weights, gradient and moments all use this one table. Queries, keys and values lie together, as
+/// do gate and up, so that each is one product. Every block starts on a multiple of 16 floats; the
+/// gaps are zero and stay zero.
+public struct ParameterTable: Sendable {
+  /// The tensors in order of their offsets.
+  public private(set) var parameters: [Parameter] = []
+  /// Floats in the allocation, gaps included.
+  public private(set) var floatCount = 0
+  /// Offsets of the layers' tensors.
+  public private(set) var layers: [LayerOffsets] = []
+  /// Offset of the embedding (V, C).
+  public private(set) var embedding = 0
+  /// Offset of the last norm's weight (C).
+  public private(set) var finalNorm = 0
+  /// Offset of the vocabulary projection (V, C); the embedding's if tied.
+  public private(set) var head = 0
+
+  /// Offsets of one layer's tensors.
+  public struct LayerOffsets: Sendable {
+    var attentionNorm = 0
+    var queryKeyValue = 0
+    var queryKeyValueBias = 0
+    var attentionOutput = 0
+    var mlpNorm = 0
+    var gateUp = 0
+    var down = 0
+  }
+
+  /// The table of a decoder.
+  public init(_ configuration: DecoderConfiguration) {
+    let c = configuration
+    let hidden = c.hiddenSize
+    let queries = c.heads.queryCount * c.heads.size
+    let keys = c.heads.keyValueCount * c.heads.size
+    embedding = place([("model.embed_tokens.weight", [c.vocabularySize, hidden])])
+    for layer in 0..<c.layerCount {
+      let prefix = "model.layers.\(layer)."
+      let attention = prefix + "self_attn."
+      var offsets = LayerOffsets()
+      offsets.attentionNorm = place([(prefix + "input_layernorm.weight", [hidden])])
+      offsets.queryKeyValue = place([
+        (attention + "q_proj.weight", [queries, hidden]),
+        (attention + "k_proj.weight", [keys, hidden]),
+        (attention + "v_proj.weight", [keys, hidden]),
+      ])
+      offsets.queryKeyValueBias = place([
+        (attention + "q_proj.bias", [queries]), (attention + "k_proj.bias", [keys]),
+        (attention + "v_proj.bias", [keys]),
+      ])
+      offsets.attentionOutput = place([(attention + "o_proj.weight", [hidden, queries])])
+      offsets.mlpNorm = place([(prefix + "post_attention_layernorm.weight", [hidden])])
+      offsets.gateUp = place([
+        (prefix + "mlp.gate_proj.weight", [c.intermediateSize, hidden]),
+        (prefix + "mlp.up_proj.weight", [c.intermediateSize, hidden]),
+      ])
+      offsets.down = place([(prefix + "mlp.down_proj.weight", [hidden, c.intermediateSize])])
+      layers.append(offsets)
+    }
+    finalNorm = place([("model.norm.weight", [hidden])])
+    head =
+      c.tiesEmbeddings ? embedding : place([("lm_head.weight", [c.vocabularySize, hidden])])
+  }
+
+  /// Number of trainable parameters, gaps not counted.
+  public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
+
+  /// Whether the vocabulary projection is the embedding.
+  public var isTied: Bool { head == embedding }
+
+  /// An upper bound of a table's floats, nil if it overflows or exceeds 2⁴⁰.
+  static func floatCount(of c: DecoderConfiguration) -> Int? {
+    func product(_ a: Int, _ b: Int) -> Double { Double(a) * Double(b) }
+    let attention = Double(c.heads.fusedColumns + c.heads.queryCount * c.heads.size)
+    let layer =
+      attention * Double(c.hiddenSize + 1) + 3 * product(c.intermediateSize, c.hiddenSize)
+      + 2 * Double(c.hiddenSize) + 128
+    let all = layer * Double(c.layerCount) + 2 * product(c.vocabularySize, c.hiddenSize)
+    return all < 1_099_511_627_776 ? Int(all) : nil
+  }
+
+  /// Places tensors one behind the other from the next multiple of 16 floats.
+  private mutating func place(_ tensors: [(name: String, shape: [Int])]) -> Int {
+    let start = (floatCount + 15) / 16 * 16
+    floatCount = start
+    for tensor in tensors {
+      let parameter = Parameter(name: tensor.name, shape: tensor.shape, offset: floatCount)
+      parameters.append(parameter)
+      floatCount += parameter.count
+    }
+    return start
+  }
+}
+
+/// Fills a flat allocation with random weights as transformers initialises a Qwen2 model.
+///
+/// Matrices are normal with the configuration's `initializer_range`, biases 0, norm weights 1. Each
+/// number is keyed by (seed, tensor, index).
+public func initializeWeights(
+  _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
+  configuration: DecoderConfiguration, seed: UInt64
+) {
+  let random = KeyedRandom(seed: seed, purpose: .initialization)
+  for (number, parameter) in table.parameters.enumerated() {
+    let target = weights + parameter.offset
+    if parameter.shape.count == 1 {
+      let isNorm = parameter.name.hasSuffix("norm.weight")
+      target.update(repeating: isNorm ? 1 : 0, count: parameter.count)
+    } else {
+      fillNormal(
+        target, count: parameter.count, deviation: configuration.initializerRange, random: random,
+        key: number)
+    }
+  }
+}

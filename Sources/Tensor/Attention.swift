@@ -1,0 +1,311 @@
+import Glibc
+
+/// Rows of a packed batch that attend causally to each other and, all of them, to a prefix.
+public struct AttentionSegment: Sendable {
+  /// The segment's own rows, consecutive in the batch.
+  public var rows: Range<Int>
+  /// Rows of another segment that every row of this one sees, empty for none.
+  public var prefix: Range<Int>
+
+  /// A segment from its rows and prefix.
+  public init(rows: Range<Int>, prefix: Range<Int> = 0..<0) {
+    self.rows = rows
+    self.prefix = prefix
+  }
+
+  var keyCount: Int { prefix.count + rows.count }
+}
+
+/// Segments that share a prompt; the first has no prefix, the prefixes of the others are rows of it.
+public struct AttentionFamily: Sendable {
+  /// The segments, the one that holds the prompt first.
+  public var segments: [AttentionSegment]
+
+  /// A family from its segments.
+  public init(segments: [AttentionSegment]) {
+    precondition(segments.first?.prefix.isEmpty ?? true)
+    self.segments = segments
+  }
+}
+
+/// Heads of a decoder's attention; grouped queries share a key/value head.
+public struct AttentionHeads: Sendable {
+  /// Number of query heads.
+  public var queryCount: Int
+  /// Number of key and value heads; divides `queryCount`.
+  public var keyValueCount: Int
+  /// Size of a head.
+  public var size: Int
+
+  /// Heads from their counts and size.
+  public init(queryCount: Int, keyValueCount: Int, size: Int) {
+    self.queryCount = queryCount
+    self.keyValueCount = keyValueCount
+    self.size = size
+  }
+
+  /// Columns of queries, keys and values side by side.
+  public var fusedColumns: Int { (queryCount + 2 * keyValueCount) * size }
+  var groupSize: Int { queryCount / keyValueCount }
+  var scale: Float { 1 / Float(size).squareRoot() }
+}
+
+// Queries go in tiles of 64 rows; keys are padded with zero rows to whole tiles, so that products
+// come in few shapes. Zeros change no bit of a sum.
+private let tile = 64
+
+private func padded(_ count: Int) -> Int { (count + tile - 1) / tile * tile }
+
+extension Compute {
+  /// Causal attention over a packed batch: out = softmax(q kᵀ/√size + mask) v for every head.
+  ///
+  /// One task is a family and a key/value head; no two tasks share a sum.
+  /// - Parameters:
+  ///   - fused: rotated queries and keys, and values, side by side (T, (Q + 2 K) · size).
+  ///   - heads: the heads.
+  ///   - families: which rows see which; rows in none are left alone.
+  ///   - output: (T, Q · size), the families' rows overwritten.
+  ///   - logSumExp: (Q, T) log of each soft-max's denominator, overwritten, for the backward.
+  public func attention(
+    _ fused: Matrix, heads: AttentionHeads, families: [AttentionFamily], into output: Matrix,
+    logSumExp: UnsafeMutablePointer<Float>
+  ) {
+    precondition(fused.columns == heads.fusedColumns)
+    precondition(output.columns == heads.queryCount * heads.size && output.rows == fused.rows)
+    pool.run(families.count * heads.keyValueCount) { task, thread in
+      let family = families[task / heads.keyValueCount]
+      let keyValueHead = task % heads.keyValueCount
+      for segment in family.segments {
+        let keys = padded(segment.keyCount)
+        let size = heads.size
+        withScratch(2 * keys * size + 2 * tile * size + tile * keys, thread: thread) { memory in
+          let key = memory
+          let value = key + keys * size
+          let query = value + keys * size
+          let result = query + tile * size
+          let scores = result + tile * size
+          gather(fused, heads.keyOffset(keyValueHead), size, segment, into: key)
+          gather(fused, heads.valueOffset(keyValueHead), size, segment, into: value)
+          for head in heads.queryHeads(of: keyValueHead) {
+            for start in stride(from: 0, to: segment.rows.count, by: tile) {
+              let block = QueryBlock(segment, start: start)
+              gatherQueries(fused, head: head, heads, block, into: query)
+              engines[thread].multiply(
+                ProductShape(rows: tile, columns: block.keys, inner: size, transposesB: true),
+                query, key, into: scores)
+              softmax(scores, block, logSumExp: logSumExp + head * fused.rows)
+              engines[thread].multiply(
+                ProductShape(rows: tile, columns: size, inner: block.keys), scores, value,
+                into: result)
+              for row in 0..<block.count {
+                (output.row(block.firstRow + row) + head * size).update(
+                  from: result + row * size, count: size)
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// Backward of ``attention(_:heads:families:into:logSumExp:)``.
+  ///
+  /// Per tile, with P recomputed from the saved log-sum-exp: dV += Pᵀ dO, dP = dO Vᵀ,
+  /// dS = P ∘ (dP − ⟨dO, O⟩), dQ = dS K/√size, dK += dSᵀ Q/√size; tiles, then query heads, then
+  /// segments in order.
+  /// - Parameters:
+  ///   - dOutput: gradient of the output (T, Q · size).
+  ///   - output: output of the forward.
+  ///   - fused: queries, keys and values of the forward.
+  ///   - heads: the heads.
+  ///   - families: as in the forward.
+  ///   - logSumExp: of the forward.
+  ///   - dFused: gradient of `fused`, the families' rows overwritten.
+  public func attentionBackward(
+    _ dOutput: Matrix, output: Matrix, fused: Matrix, heads: AttentionHeads,
+    families: [AttentionFamily], logSumExp: UnsafePointer<Float>, into dFused: Matrix
+  ) {
+    pool.run(families.count * heads.keyValueCount) { task, thread in
+      let keyValueHead = task % heads.keyValueCount
+      for segment in families[task / heads.keyValueCount].segments {
+        segmentBackward(
+          segment, keyValueHead: keyValueHead, dOutput: dOutput, output: output, fused: fused,
+          heads: heads, logSumExp: logSumExp, into: dFused, thread: thread)
+      }
+    }
+  }
+
+  private func segmentBackward(
+    _ segment: AttentionSegment, keyValueHead: Int, dOutput: Matrix, output: Matrix,
+    fused: Matrix, heads: AttentionHeads, logSumExp: UnsafePointer<Float>, into dFused: Matrix,
+    thread: Int
+  ) {
+    let size = heads.size
+    let keys = padded(segment.keyCount)
+    let engine = engines[thread]
+    withScratch(4 * keys * size + 3 * tile * size + 2 * tile * keys, thread: thread) { memory in
+      let key = memory
+      let value = key + keys * size
+      let dKey = value + keys * size
+      let dValue = dKey + keys * size
+      let query = dValue + keys * size
+      let dResult = query + tile * size
+      let dQuery = dResult + tile * size
+      let scores = dQuery + tile * size
+      let dScores = scores + tile * keys
+      gather(fused, heads.keyOffset(keyValueHead), size, segment, into: key)
+      gather(fused, heads.valueOffset(keyValueHead), size, segment, into: value)
+      dKey.update(repeating: 0, count: 2 * keys * size)
+      for head in heads.queryHeads(of: keyValueHead) {
+        for start in stride(from: 0, to: segment.rows.count, by: tile) {
+          let block = QueryBlock(segment, start: start)
+          let wide = ProductShape(rows: tile, columns: block.keys, inner: size, transposesB: true)
+          let tall = ProductShape(
+            rows: block.keys, columns: size, inner: tile, transposesA: true, accumulates: true)
+          gatherQueries(fused, head: head, heads, block, into: query)
+          dResult.update(repeating: 0, count: tile * size)
+          for row in 0..<block.count {
+            (dResult + row * size).update(
+              from: dOutput.row(block.firstRow + row) + head * size, count: size)
+          }
+          engine.multiply(wide, query, key, into: scores)
+          probabilities(scores, block, logSumExp: logSumExp + head * fused.rows)
+          engine.multiply(tall, scores, dResult, into: dValue)
+          engine.multiply(wide, dResult, value, into: dScores)
+          for row in 0..<block.count {
+            let mean = dot(
+              dResult + row * size, output.row(block.firstRow + row) + head * size, count: size)
+            let gradient = dScores + row * block.keys
+            let probability = scores + row * block.keys
+            for index in 0..<block.keys {
+              gradient[index] = probability[index] * (gradient[index] - mean)
+            }
+          }
+          (dScores + block.count * block.keys).update(
+            repeating: 0, count: (tile - block.count) * block.keys)
+          engine.multiply(
+            ProductShape(rows: tile, columns: size, inner: block.keys), dScores, key,
+            into: dQuery)
+          engine.multiply(tall, dScores, query, into: dKey)
+          for row in 0..<block.count {
+            let target = dFused.row(block.firstRow + row) + head * size
+            let source = dQuery + row * size
+            for index in 0..<size { target[index] = source[index] * heads.scale }
+          }
+        }
+      }
+      scatter(dKey, heads.keyOffset(keyValueHead), size, segment, into: dFused)
+      scatter(dValue, heads.valueOffset(keyValueHead), size, segment, into: dFused)
+    }
+  }
+}
+
+extension AttentionHeads {
+  fileprivate func keyOffset(_ head: Int) -> Int { (queryCount + head) * size }
+  fileprivate func valueOffset(_ head: Int) -> Int { (queryCount + keyValueCount + head) * size }
+  fileprivate func queryHeads(of keyValueHead: Int) -> Range<Int> {
+    keyValueHead * groupSize..<(keyValueHead + 1) * groupSize
+  }
+}
+
+/// Up to 64 query rows of a segment and the keys that they can see.
+private struct QueryBlock {
+  let firstRow: Int
+  let count: Int
+  /// Keys that the block's first row sees.
+  let firstVisible: Int
+  /// Keys in the block's products: all that its last row sees, rounded up to whole tiles.
+  let keys: Int
+
+  init(_ segment: AttentionSegment, start: Int) {
+    firstRow = segment.rows.lowerBound + start
+    count = min(tile, segment.rows.count - start)
+    firstVisible = segment.prefix.count + start + 1
+    keys = padded(firstVisible + count - 1)
+  }
+}
+
+/// Copies one head of the segment's prefix and rows into dense rows, then zero rows to a whole tile.
+private func gather(
+  _ fused: Matrix, _ offset: Int, _ size: Int, _ segment: AttentionSegment, into dense: Floats
+) {
+  var target = dense
+  for range in [segment.prefix, segment.rows] {
+    for row in range {
+      target.update(from: fused.row(row) + offset, count: size)
+      target += size
+    }
+  }
+  target.update(repeating: 0, count: (padded(segment.keyCount) - segment.keyCount) * size)
+}
+
+/// Adds dense gradients to the prefix's rows, writes them to the segment's own.
+private func scatter(
+  _ dense: Floats, _ offset: Int, _ size: Int, _ segment: AttentionSegment, into dFused: Matrix
+) {
+  var source = dense
+  for row in segment.prefix {
+    addInPlace(dFused.row(row) + offset, source, count: size)
+    source += size
+  }
+  for row in segment.rows {
+    (dFused.row(row) + offset).update(from: source, count: size)
+    source += size
+  }
+}
+
+private func gatherQueries(
+  _ fused: Matrix, head: Int, _ heads: AttentionHeads, _ block: QueryBlock, into query: Floats
+) {
+  let size = heads.size
+  for row in 0..<block.count {
+    let source = fused.row(block.firstRow + row) + head * size
+    let target = query + row * size
+    for index in 0..<size { target[index] = source[index] * heads.scale }
+  }
+  (query + block.count * size).update(repeating: 0, count: (tile - block.count) * size)
+}
+
+/// Scores to probabilities, zero where a row may not look; rows beyond the block become zero.
+private func softmax(_ scores: Floats, _ block: QueryBlock, logSumExp: Floats) {
+  for row in 0..<block.count {
+    let line = scores + row * block.keys
+    let visible = block.firstVisible + row
+    let largest = maximum(line, count: visible)
+    let sum = exponentialsInPlace(line, shift: largest, count: visible)
+    let inverse = 1 / sum
+    for index in 0..<visible { line[index] *= inverse }
+    (line + visible).update(repeating: 0, count: block.keys - visible)
+    logSumExp[block.firstRow + row] = largest + log(sum)
+  }
+  (scores + block.count * block.keys).update(
+    repeating: 0, count: (tile - block.count) * block.keys)
+}
+
+/// Scores to probabilities by the saved log-sum-exp.
+private func probabilities(_ scores: Floats, _ block: QueryBlock, logSumExp: ConstantFloats) {
+  for row in 0..<block.count {
+    let line = scores + row * block.keys
+    let visible = block.firstVisible + row
+    _ = exponentialsInPlace(line, shift: logSumExp[block.firstRow + row], count: visible)
+    (line + visible).update(repeating: 0, count: block.keys - visible)
+  }
+  (scores + block.count * block.keys).update(
+    repeating: 0, count: (tile - block.count) * block.keys)
+}
+
+/// x ← e^(x − shift); returns the sum, eight lanes in order, then their tree, then the tail.
+func exponentialsInPlace(_ x: Floats, shift: Float, count: Int) -> Float {
+  var sums = Vector.zero
+  var tail: Float = 0
+  forEachVector(count) { index in
+    let value = exponential(x.vector(index) - shift)
+    x.store(value, index)
+    sums += value
+  } tail: { index in
+    let value = exponential(x[index] - shift)
+    x[index] = value
+    tail += value
+  }
+  return sumOfLanes(sums) + tail
+}

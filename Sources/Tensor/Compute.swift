@@ -1,0 +1,161 @@
+import CPlatform
+import COpenBLAS
+
+#if OneDNN
+  import CDNNL
+#endif
+
+/// Threads and matrix products of one rank.
+///
+/// Every result is the same for any number of threads: products are cut where rows don't depend
+/// on each other (oneDNN's `brg` kernels) or into parts of fixed size (OpenBLAS), and everything
+/// else is cut into parts that share no sum.
+public final class Compute {
+  /// The rank's threads.
+  public let pool: ThreadPool
+  let engines: [ProductEngine]
+  private let scratches: [Scratch]
+  /// Which kernels do the products, for logs: "oneDNN brg" or "OpenBLAS <core>".
+  public let kernelName: String
+  let isInvariant: Bool
+
+  /// Starts the threads.
+  ///
+  /// - Parameters:
+  ///   - threadCount: threads of this rank, the caller's included.
+  ///   - usesOneDNN: false forces OpenBLAS, for tests and comparisons.
+  public init(threadCount: Int, usesOneDNN: Bool = true) {
+    openblas_set_num_threads(1)
+    pool = ThreadPool(threadCount: threadCount) {
+      #if OneDNN
+        omp_set_num_threads(1)
+      #endif
+    }
+    engines = (0..<threadCount).map { _ in ProductEngine(usesOneDNN: usesOneDNN) }
+    scratches = (0..<threadCount).map { _ in Scratch() }
+    isInvariant = engines[0].isRowInvariant(ProductShape(rows: 32, columns: 64, inner: 64))
+    kernelName =
+      isInvariant ? "oneDNN brg, f32" : "OpenBLAS \(String(cString: openblas_get_corename())), f32"
+  }
+
+  deinit { pool.shutDown() }
+
+  /// Whether this CPU has the instructions that Sail is compiled for (x86-64-v3).
+  public static var isCPUSupported: Bool { sail_cpu_supports_v3() != 0 }
+
+  /// Number of CPUs that this process may use: the size of its affinity mask.
+  public static var availableCPUCount: Int { max(1, Int(sail_affinity_count())) }
+}
+
+// Parts of fixed size for OpenBLAS, whose bits depend on the size of a call.
+private let fixedRows = 128
+
+extension Compute {
+  /// Linear layer: y = x · wᵀ.
+  ///
+  /// - Parameters:
+  ///   - x: inputs (M, K).
+  ///   - w: weights (N, K).
+  ///   - y: outputs (M, N), overwritten.
+  public func linear(_ x: Matrix, _ w: Matrix, into y: Matrix) {
+    precondition(x.columns == w.columns && y.rows == x.rows && y.columns == w.rows)
+    let threads = pool.threadCount
+    if isInvariant && threads > 1 && x.rows < 16 * threads && w.rows >= 64 * threads {
+      linearByColumns(x, w, into: y)
+      return
+    }
+    forEachRowPart(of: x.rows) { part, thread in
+      let shape = ProductShape(
+        rows: part.count, columns: w.rows, inner: x.columns, transposesB: true)
+      engines[thread].multiply(shape, x.row(part.lowerBound), w.base, into: y.row(part.lowerBound))
+    }
+  }
+
+  /// Gradient of a linear layer's input: dx = or += dy · w.
+  ///
+  /// - Parameters:
+  ///   - dy: gradient of the outputs (M, N).
+  ///   - w: weights (N, K).
+  ///   - dx: gradient of the inputs (M, K).
+  ///   - accumulates: adds to `dx` instead of overwriting it.
+  public func linearInputGradient(
+    _ dy: Matrix, _ w: Matrix, into dx: Matrix, accumulates: Bool = false
+  ) {
+    precondition(dy.columns == w.rows && dx.rows == dy.rows && dx.columns == w.columns)
+    forEachRowPart(of: dy.rows) { part, thread in
+      let shape = ProductShape(
+        rows: part.count, columns: w.columns, inner: w.rows, accumulates: accumulates)
+      engines[thread].multiply(
+        shape, dy.row(part.lowerBound), w.base, into: dx.row(part.lowerBound))
+    }
+  }
+
+  /// Gradient of a linear layer's weights: dw += dyᵀ · x.
+  ///
+  /// In every bit the product over all M rows, then one addition.
+  /// - Parameters:
+  ///   - dy: gradient of the outputs (M, N); M a multiple of 32, padded with zero rows.
+  ///   - x: inputs (M, K).
+  ///   - dw: gradient of the weights (N, K), added to.
+  public func linearWeightGradient(_ dy: Matrix, _ x: Matrix, addingTo dw: Matrix) {
+    precondition(dy.rows == x.rows && dw.rows == dy.columns && dw.columns == x.columns)
+    if dy.rows == 0 { return }
+    forEachRowPart(of: dw.rows) { part, thread in
+      let shape = ProductShape(
+        rows: part.count, columns: dw.columns, inner: dy.rows, transposesA: true,
+        accumulates: true)
+      if part.count == dy.columns {
+        engines[thread].multiply(shape, dy.base, x.base, into: dw.base)
+        return
+      }
+      // The brg kernels want dense operands: this part's columns of dy, copied together.
+      let count = dy.rows * part.count
+      withScratch(count, thread: thread) { dense in
+        for row in 0..<dy.rows {
+          (dense + row * part.count).update(
+            from: dy.row(row) + part.lowerBound, count: part.count)
+        }
+        engines[thread].multiply(shape, dense, x.base, into: dw.row(part.lowerBound))
+      }
+    }
+  }
+
+  /// Few rows: every thread reads its part of the weights only.
+  private func linearByColumns(_ x: Matrix, _ w: Matrix, into y: Matrix) {
+    pool.forEachPart(of: w.rows, multiple: 64) { part, thread in
+      let shape = ProductShape(
+        rows: x.rows, columns: part.count, inner: x.columns, transposesB: true)
+      withScratch(x.rows * part.count, thread: thread) { dense in
+        engines[thread].multiply(shape, x.base, w.row(part.lowerBound), into: dense)
+        for row in 0..<x.rows {
+          (y.row(row) + part.lowerBound).update(from: dense + row * part.count, count: part.count)
+        }
+      }
+    }
+  }
+
+  private func forEachRowPart(of rows: Int, _ body: (Range<Int>, _ thread: Int) -> Void) {
+    if isInvariant {
+      pool.forEachPart(of: rows, multiple: 16, body)
+      return
+    }
+    pool.run((rows + fixedRows - 1) / fixedRows) { task, thread in
+      body(task * fixedRows..<min(rows, (task + 1) * fixedRows), thread)
+    }
+  }
+
+  /// Scratch memory of a thread; its content is undefined at the start.
+  func withScratch(_ count: Int, thread: Int, _ body: (UnsafeMutablePointer<Float>) -> Void) {
+    body(scratches[thread].floats(count))
+  }
+}
+
+/// Memory that grows to the largest request.
+final class Scratch {
+  private var buffer = FloatBuffer(count: 0)
+
+  func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
+    if buffer.count < count { buffer = FloatBuffer(count: count) }
+    return buffer.base
+  }
+}
