@@ -45,7 +45,9 @@ let package = Package(
     .target(
       name: "Checkpoint", dependencies: ["JSONText", "CZstd", "CXXHash"], swiftSettings: strict),
     .target(name: "Comm", dependencies: ["CMPI"], swiftSettings: strict),
-    .target(name: "Worker", dependencies: ["Tensor", "Model"], swiftSettings: strict),
+    .target(
+      name: "Worker", dependencies: ["Tensor", "Model", "Tokenizer", "JSONText"],
+      swiftSettings: strict),
     .target(
       name: "Synthetic", dependencies: ["Tensor", "Tokenizer", "JSONText"], swiftSettings: strict),
     .target(

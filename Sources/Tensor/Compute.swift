@@ -1,5 +1,5 @@
-import CPlatform
 import COpenBLAS
+import CPlatform
 
 #if OneDNN
   import CDNNL
