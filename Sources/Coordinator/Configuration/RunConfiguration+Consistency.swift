@@ -1,0 +1,117 @@
+extension RunConfiguration {
+  /// How far the sum of fractions may miss 1 by rounding and still be 1.
+  public static let fractionTolerance = 1e-9
+
+  /// Whether a term through the responses (T1) is on in any active route.
+  public var usesResponseTerm: Bool { responseTermKey != nil }
+
+  /// The key that switches T1 on, nil if nothing does.
+  private var responseTermKey: String? {
+    guard method == .sail else { return nil }
+    if sail.dpp.fraction > 0, sail.dpp.responseCoefficient != 0 {
+      return "sail.dpp.response_coefficient"
+    }
+    if sail.dpr.fraction > 0, sail.dpr.responseCoefficient != 0 {
+      return "sail.dpr.response_coefficient"
+    }
+    return nil
+  }
+
+  /// Refuses settings that are each in range but make no sense together (SAIL.md §5).
+  ///
+  /// Routes with fraction 0 are not looked at.
+  ///
+  /// - Parameter place: where a key is written, for the error.
+  /// - Throws: `ConfigurationError` with the reason and the way out.
+  func checkConsistency(place: (String) -> String) throws(ConfigurationError) {
+    func refuse(_ key: String, _ sentence: String) -> ConfigurationError {
+      ConfigurationError(place(key), sentence)
+    }
+    if data.eval != nil, data.evalFraction > 0 {
+      throw refuse(
+        "data.eval_fraction",
+        "data.eval and data.eval_fraction both name evaluation rows; keep one of them")
+    }
+    if data.overlong == .cut, data.maxPromptLength >= data.maxLength {
+      throw refuse(
+        "data.max_prompt_length",
+        "data.max_prompt_length (\(data.maxPromptLength)) must be below data.max_length "
+          + "(\(data.maxLength)) with overlong: cut, or a cut prompt leaves its completion no room")
+    }
+    if batch.groups > batch.pairs {
+      throw refuse(
+        "batch.groups",
+        "batch.groups (\(batch.groups)) must be at most batch.pairs (\(batch.pairs)), "
+          + "as every work group needs a row")
+    }
+    if sail.fractionSum > 1 + RunConfiguration.fractionTolerance {
+      throw refuse(
+        "sail",
+        "the fractions of sail.ddp, sail.dpp and sail.dpr add up to \(sail.fractionSum); "
+          + "they must be at most 1 together, as they are parts of the rows")
+    }
+    if method != .sail, sail.fractionSum > 0 {
+      throw refuse(
+        "sail",
+        "method \(method.rawValue) has no online rows, but a fraction is above 0; "
+          + "set method: sail or the fractions to 0")
+    }
+    if sail.dpr.fraction > 0, oracle == nil {
+      throw refuse(
+        "sail.dpr.fraction",
+        "sail.dpr.fraction is above 0, but nobody labels its rows; "
+          + "give oracle a command, rule or model")
+    }
+    try checkRoute(
+      "sail.ddp", fraction: sail.ddp.fraction, response: 0,
+      preference: sail.ddp.preferenceCoefficient, labels: sail.ddp.labels, refuse)
+    try checkRoute(
+      "sail.dpp", fraction: sail.dpp.fraction, response: sail.dpp.responseCoefficient,
+      preference: sail.dpp.preferenceCoefficient, labels: sail.dpp.labels, refuse)
+    try checkRoute(
+      "sail.dpr", fraction: sail.dpr.fraction, response: sail.dpr.responseCoefficient,
+      preference: 0, labels: nil, refuse)
+    if let key = responseTermKey, generation.topP < 1 || generation.topK > 0 {
+      let cut = generation.topP < 1 ? "top_p" : "top_k"
+      throw refuse(
+        "generation.\(cut)",
+        "generation.\(cut) leaves out tokens, but the term through the responses (\(key)) needs "
+          + "completions drawn from the whole policy; set top_p: 1 and top_k: 0, "
+          + "or the coefficient to 0")
+    }
+  }
+
+  /// Checks one route's labels and coefficients; `labels` is nil where an oracle gives them.
+  private func checkRoute(
+    _ route: String, fraction: Double, response: Double, preference: Double, labels: SelfLabels?,
+    _ refuse: (String, String) -> ConfigurationError
+  ) throws(ConfigurationError) {
+    guard fraction > 0 else { return }
+    if labels == .argmax, preference != 0 {
+      throw refuse(
+        "\(route).preference_coefficient",
+        "\(route).preference_coefficient must be 0 with labels: argmax, found \(preference): "
+          + "a label that is not drawn has no term through its probability")
+    }
+    guard objective.loss != .sigmoid else { return }
+    let loss = objective.loss.rawValue
+    if let labels, labels != .argmax {
+      throw refuse(
+        "\(route).labels",
+        "\(route).labels: \(labels.rawValue) cannot go with objective.loss: \(loss), "
+          + "which gives no probability of a label; use loss: sigmoid or a fraction of 0")
+    }
+    if preference != 0 {
+      throw refuse(
+        "\(route).preference_coefficient",
+        "\(route).preference_coefficient must be 0 with objective.loss: \(loss), found "
+          + "\(preference): the term through the label needs its probability")
+    }
+    if response != 0 {
+      throw refuse(
+        "\(route).response_coefficient",
+        "\(route).response_coefficient must be 0 with objective.loss: \(loss), found "
+          + "\(response): the loss is no log-probability, its values would swamp the gradient")
+    }
+  }
+}
