@@ -1,5 +1,6 @@
 import COpenBLAS
 import CPlatform
+import Glibc
 
 #if OneDNN
   import CDNNL
@@ -45,6 +46,9 @@ public final class Compute {
 
   /// Number of CPUs that this process may use: the size of its affinity mask.
   public static var availableCPUCount: Int { max(1, Int(sail_affinity_count())) }
+
+  /// Number of CPUs of this machine, whatever the affinity mask.
+  public static var onlineCPUCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
 }
 
 // Parts of fixed size for OpenBLAS, whose bits depend on the size of a call.

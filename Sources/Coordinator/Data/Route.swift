@@ -1,14 +1,6 @@
-/// Where a row's responses and label come from (SAIL.md §4).
-public enum Route: String, Sendable, Equatable, CaseIterable {
-  /// Responses and label from the data.
-  case offline
-  /// Responses from the data, label from the policy.
-  case ddp
-  /// Responses and label from the policy.
-  case dpp
-  /// Responses from the policy, label from the oracle.
-  case dpr
+import Worker
 
+extension Route {
   /// The route of a row by one uniform draw.
   ///
   /// The unit interval is cut in the order ddp, dpp, dpr, offline. Where the fractions add up to 1,

@@ -1,0 +1,162 @@
+import Checkpoint
+import Foundation
+import JSONText
+import Model
+import Tokenizer
+
+/// A Hugging Face model folder, all but its weights.
+public struct ModelFolder {
+  /// The folder, or the `config.json` of a model with random weights.
+  public let path: String
+  /// Sizes and constants.
+  public let configuration: DecoderConfiguration
+  /// Where each tensor lies.
+  public let table: ParameterTable
+  /// The tokenizer.
+  public let tokenizer: BPETokenizer
+  /// The token that ends a completion of the data, nil if the model names none.
+  public let endToken: Int32?
+  /// Tokens that end a generation.
+  public let endTokens: [Int32]
+  /// Files that go with the weights, byte for byte: name and content.
+  public let assets: [(name: String, bytes: [UInt8])]
+
+  /// Files of a folder that an export carries along.
+  private static let assetNames = [
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+    "chat_template.jinja", "chat_template.json",
+  ]
+
+  /// Reads a folder's configuration and tokenizer.
+  public init(path: String) throws {
+    try self.init(
+      path: path, configuration: path + "/config.json", tokenizerFolder: path,
+      tokenizerFile: path + "/tokenizer.json")
+  }
+
+  /// Reads a configuration and a tokenizer from two places, for random weights.
+  ///
+  /// - Parameters:
+  ///   - configuration: path of a `config.json`.
+  ///   - tokenizer: a folder with `tokenizer.json`, or that file.
+  public init(configuration: String, tokenizer: String) throws {
+    let isFile = tokenizer.hasSuffix(".json")
+    let folder = isFile ? (tokenizer as NSString).deletingLastPathComponent : tokenizer
+    try self.init(
+      path: configuration, configuration: configuration,
+      tokenizerFolder: folder.isEmpty ? "." : folder,
+      tokenizerFile: isFile ? tokenizer : tokenizer + "/tokenizer.json")
+  }
+
+  private init(
+    path: String, configuration: String, tokenizerFolder: String, tokenizerFile: String
+  ) throws {
+    self.path = path
+    var assets: [(name: String, bytes: [UInt8])] = []
+    let configurationBytes = try readFile(configuration, what: "model configuration")
+    let json = try parseJSON(configurationBytes, source: configuration)
+    self.configuration = try DecoderConfiguration(json: json, source: configuration)
+    table = ParameterTable(self.configuration)
+    let tokenizerBytes = try readFile(tokenizerFile, what: "tokenizer")
+    tokenizer = try BPETokenizer(
+      tokenizerJSON: parseJSON(tokenizerBytes, source: tokenizerFile), source: tokenizerFile)
+    guard tokenizer.vocabularySize <= self.configuration.vocabularySize else {
+      throw ModelError(
+        "\(tokenizerFile): its largest token id is \(tokenizer.vocabularySize - 1), but "
+          + "\(configuration) has a vocab_size of \(self.configuration.vocabularySize); the "
+          + "tokenizer belongs to another model")
+    }
+    for name in Self.assetNames {
+      switch name {
+      case "config.json": assets.append((name, configurationBytes))
+      case "tokenizer.json": assets.append((name, tokenizerBytes))
+      default:
+        let file = "\(tokenizerFolder)/\(name)"
+        if FileManager.default.fileExists(atPath: file) {
+          assets.append((name, try readFile(file, what: "model file")))
+        }
+      }
+    }
+    self.assets = assets
+    (endToken, endTokens) = try Self.endTokens(
+      configuration: json, assets: assets, tokenizer: tokenizer, folder: tokenizerFolder,
+      vocabularySize: self.configuration.vocabularySize)
+  }
+
+  /// End tokens: tokenizer_config's `eos_token`, then generation_config's, then config's.
+  private static func endTokens(
+    configuration: JSON, assets: [(name: String, bytes: [UInt8])], tokenizer: BPETokenizer,
+    folder: String, vocabularySize: Int
+  ) throws -> (Int32?, [Int32]) {
+    var found: [Int32] = []
+    func add(_ id: Int, _ source: String) throws {
+      guard id >= 0, id < vocabularySize else {
+        throw ModelError(
+          "\(source): eos_token_id \(id) is outside the vocabulary of \(vocabularySize) tokens")
+      }
+      if !found.contains(Int32(id)) { found.append(Int32(id)) }
+    }
+    func addIDs(_ value: JSON?, _ source: String) throws {
+      guard let value, !value.isNull else { return }
+      for element in value.elements ?? [value] {
+        guard let id = element.integer else {
+          throw ModelError("\(source): eos_token_id must be a token id, found \(element.text)")
+        }
+        try add(id, source)
+      }
+    }
+    for (name, bytes) in assets where name == "tokenizer_config.json" {
+      let source = "\(folder)/\(name)"
+      let value = try parseJSON(bytes, source: source)["eos_token"]
+      guard let text = value?.string ?? value?["content"]?.string else { continue }
+      guard let id = tokenizer.id(of: text) else {
+        throw ModelError("\(source): eos_token \"\(text)\" is not in the tokenizer's vocabulary")
+      }
+      try add(Int(id), source)
+    }
+    for (name, bytes) in assets where name == "generation_config.json" {
+      let source = "\(folder)/\(name)"
+      try addIDs(try parseJSON(bytes, source: source)["eos_token_id"], source)
+    }
+    try addIDs(configuration["eos_token_id"], "config.json")
+    return (found.first, found)
+  }
+
+  /// Encodes rows of text for this model.
+  func encoder(limits: LengthLimits?) -> RowEncoder {
+    RowEncoder(limits: limits, endToken: endToken) { [tokenizer] text, addSpecialTokens in
+      tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
+    }
+  }
+
+  /// The table's tensors as a file's.
+  var placements: [TensorPlacement] {
+    table.parameters.map {
+      TensorPlacement(name: $0.name, shape: $0.shape, offset: $0.offset)
+    }
+  }
+}
+
+/// A whole file; throws `DataError` if it cannot be read.
+func readFile(_ path: String, what: String) throws(DataError) -> [UInt8] {
+  var isFolder: ObjCBool = false
+  guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+    throw DataError(path, "there is no such file; expected a \(what)")
+  }
+  guard !isFolder.boolValue else {
+    throw DataError(path, "this is a folder; expected a \(what) file")
+  }
+  do {
+    return [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+  } catch {
+    throw DataError(path, "cannot be read: \(error.localizedDescription)")
+  }
+}
+
+/// JSON of a file; throws `DataError` naming the file.
+func parseJSON(_ bytes: [UInt8], source: String) throws(DataError) -> JSON {
+  do throws(JSONError) { return try JSON(parsing: bytes) } catch {
+    throw DataError(source, error.description)
+  }
+}
