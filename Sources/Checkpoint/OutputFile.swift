@@ -1,0 +1,77 @@
+import Glibc
+
+/// A file written from its first byte to its last, with the digest of what was written.
+struct OutputFile: ~Copyable {
+  let path: String
+  private(set) var size = 0
+  private let descriptor: Int32
+  private let digest = Digest()
+
+  /// Creates a file or empties the one that is there.
+  init(path: String) throws(CheckpointError) {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw .system("create", path) }
+    self.path = path
+    self.descriptor = descriptor
+  }
+
+  /// Appends bytes.
+  mutating func write(_ bytes: UnsafeRawBufferPointer) throws(CheckpointError) {
+    guard let start = bytes.baseAddress else { return }
+    var done = 0
+    while done < bytes.count {
+      let count = Glibc.write(descriptor, start + done, bytes.count - done)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw .system("write", path)
+      }
+      done += count
+    }
+    digest.update(bytes)
+    size += bytes.count
+  }
+
+  /// Appends bytes.
+  mutating func write(_ bytes: [UInt8]) throws(CheckpointError) {
+    let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
+    defer { copy.deallocate() }
+    copy.copyBytes(from: bytes)
+    try write(UnsafeRawBufferPointer(copy))
+  }
+
+  /// Makes the content durable and tells its digest.
+  func synchronize() throws(CheckpointError) -> FileDigest {
+    guard fsync(descriptor) == 0 || errno == EINVAL else { throw .system("synchronize", path) }
+    return FileDigest(digest: digest.hexadecimal, size: size)
+  }
+
+  deinit { close(descriptor) }
+}
+
+/// Writes a file so that its name never stands for half of it: temporary name, fsync, rename.
+///
+/// The temporary name is `<path>.partial`: one writer a path at a time.
+public func writeFileAtomically(_ bytes: [UInt8], path: String) throws(CheckpointError) {
+  try replaceFile(path) { (file) throws(CheckpointError) in try file.write(bytes) }
+}
+
+/// Writes a file under a temporary name, makes it durable and gives it its name.
+///
+/// The folder's entry is made durable too. On an error nothing stays behind.
+@discardableResult
+func replaceFile(
+  _ path: String, write: (inout OutputFile) throws(CheckpointError) -> Void
+) throws(CheckpointError) -> FileDigest {
+  let partial = path + ".partial"
+  do throws(CheckpointError) {
+    var file = try OutputFile(path: partial)
+    try write(&file)
+    let digest = try file.synchronize()
+    guard rename(partial, path) == 0 else { throw .system("rename the finished file to", path) }
+    try synchronizeFolder(parentFolder(of: path))
+    return digest
+  } catch {
+    unlink(partial)
+    throw error
+  }
+}
