@@ -103,7 +103,7 @@ private func filter(_ weights: Floats, count: Int, rule: SamplingRule) -> Double
       cumulated += Double(weights[index])
       return isKept
     }
-    order.removeSubrange(max(1, kept.count)...)
+    order.removeSubrange(min(order.count, max(1, kept.count))...)
   }
   let kept = order.map { (index: $0, weight: weights[$0]) }
   weights.update(repeating: 0, count: count)

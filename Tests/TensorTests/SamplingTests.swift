@@ -101,6 +101,22 @@ private func tokens(
     }
   }
 
+  /// A model that has diverged must not end the process in the sampler.
+  @Test func undefinedLogitsGiveAnUndefinedLogProbability() {
+    let compute = Compute(threadCount: 1)
+    for value in [Double.nan, .infinity] {
+      let operand = Operand(Table(rows: 1, columns: 20).filled(value))
+      for rule in [
+        SamplingRule(), SamplingRule(temperature: 0), SamplingRule(temperature: 0.7),
+        SamplingRule(topK: 3), SamplingRule(topP: 0.9), SamplingRule(topK: 3, topP: 0.9),
+      ] {
+        let drawn = compute.sample(operand.matrix, rule: rule, uniforms: [0.5])
+        #expect(drawn.count == 1 && (0..<20).contains(Int(drawn[0].token)))
+        #expect(!drawn[0].logProbability.isFinite)
+      }
+    }
+  }
+
   /// The log-probability is that of the plain soft-max, whatever the filters.
   @Test func logProbabilityKnowsNoFilter() {
     let operand = logits(of: four, rows: 1)
