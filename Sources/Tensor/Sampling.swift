@@ -68,7 +68,8 @@ private func sampleRow(
   }
   var total = sum
   if rule.temperature != 1 {
-    let inverse = Float(1 / rule.temperature)
+    // Finite, so that the most likely token's 0 stays 0 however small the temperature is.
+    let inverse = min(Float(1 / rule.temperature), Float.greatestFiniteMagnitude)
     for index in 0..<count { scratch[index] = (logits[index] - largest) * inverse }
     total = exponentialsAndSum(scratch, shift: 0, count: count)
   }
