@@ -81,7 +81,8 @@ private struct Case: Sendable {
     }
   }
 
-  @Test(arguments: Setting.twoThreads) func backwardAgreesWithFiniteDifferences(_ setting: Setting) {
+  @Test(arguments: Setting.twoThreads) func backwardAgreesWithFiniteDifferences(_ setting: Setting)
+  {
     let compute = setting.compute()
     for item in Case.all {
       let fused = Table(rows: item.rows, columns: item.heads.fusedColumns, seed: 71)

@@ -111,7 +111,8 @@ private struct Shape: Sendable {
     }
   }
 
-  @Test(arguments: Setting.twoThreads) func gradientsAgreeWithFiniteDifferences(_ setting: Setting) {
+  @Test(arguments: Setting.twoThreads) func gradientsAgreeWithFiniteDifferences(_ setting: Setting)
+  {
     let compute = setting.compute()
     let x = Table(rows: 32, columns: 24, seed: 10)
     let w = Table(rows: 40, columns: 24, seed: 11)

@@ -61,7 +61,8 @@ private let shapes = [
     }
   }
 
-  @Test(arguments: Setting.twoThreads) func backwardAgreesWithFiniteDifferences(_ setting: Setting) {
+  @Test(arguments: Setting.twoThreads) func backwardAgreesWithFiniteDifferences(_ setting: Setting)
+  {
     let compute = setting.compute()
     for (rows, columns) in shapes where columns > 1 {
       let logits = Table(rows: rows, columns: columns, seed: 91, deviation: 2)

@@ -39,7 +39,8 @@ private let shapes = [
     expectClose(inverse, Table(rows: 1, columns: 2).filled(1000), tolerance: 1e-6)
   }
 
-  @Test(arguments: Setting.twoThreads) func gradientsAgreeWithFiniteDifferences(_ setting: Setting) {
+  @Test(arguments: Setting.twoThreads) func gradientsAgreeWithFiniteDifferences(_ setting: Setting)
+  {
     let compute = setting.compute()
     for (rows, columns) in shapes {
       let x = Table(rows: rows, columns: columns, seed: 32)
