@@ -180,6 +180,19 @@ private func refusal(
     }
   }
 
+  /// A value of a type that a key cannot have is refused, not taken for the default.
+  @Test func refusesWrongTypesWhereDefaultsExist() throws {
+    for (key, value) in [
+      ("tie_word_embeddings", "\"true\""), ("tie_word_embeddings", "1"),
+      ("use_sliding_window", "\"true\""), ("use_sliding_window", "1"),
+      ("layer_types", "\"sliding_attention\""), ("layer_types", "[3]"),
+      ("architectures", "\"LlamaForCausalLM\""), ("architectures", "[3]"),
+      ("rope_scaling", "{\"type\": 3}"), ("rope_parameters", "{\"rope_type\": [\"yarn\"]}"),
+    ] {
+      #expect(try refusal([(key, value)]).contains(key), "\(key) \(value)")
+    }
+  }
+
   @Test func refusesWhatIsNoObject() throws {
     for text in ["[]", "3", "null", "\"qwen2\""] {
       let json = try JSON(parsing: Array(text.utf8))
