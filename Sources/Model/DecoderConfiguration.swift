@@ -103,7 +103,12 @@ extension DecoderConfiguration {
     }
     heads = AttentionHeads(
       queryCount: queryCount, keyValueCount: keyValueCount, size: headSize)
-    normEpsilon = Float(try reader.positive("rms_norm_eps", default: 1e-6))
+    let epsilon = try reader.positive("rms_norm_eps", default: 1e-6)
+    normEpsilon = Float(epsilon)
+    // Also after rounding: rows of zeros are divided by its root.
+    guard normEpsilon.isNormal else {
+      throw ModelError("\(source): rms_norm_eps \(epsilon) is out of the range of 32-bit floats")
+    }
     rotaryBase = try reader.rotaryBase()
     tiesEmbeddings = try reader.boolean("tie_word_embeddings")
     initializerRange = try reader.positive("initializer_range", default: 0.02)

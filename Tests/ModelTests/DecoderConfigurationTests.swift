@@ -193,6 +193,13 @@ private func refusal(
     }
   }
 
+  /// ε must also be a positive number after rounding to 32 bits: rows of zeros are divided by it.
+  @Test func refusesAnEpsilonOutsideOfFloat() throws {
+    for value in ["1e-60", "1e-320", "1e60"] {
+      #expect(try refusal([("rms_norm_eps", value)]).contains("rms_norm_eps"))
+    }
+  }
+
   @Test func refusesWhatIsNoObject() throws {
     for text in ["[]", "3", "null", "\"qwen2\""] {
       let json = try JSON(parsing: Array(text.utf8))
