@@ -113,9 +113,9 @@ private struct Check {
     let one = gradient(of: decoder, backward, first, coefficients.0)
     let other = gradient(of: decoder, backward, second, coefficients.1)
     let both = gradient(of: decoder, backward, second, coefficients.1, from: one)
-    #expect(bits(both) == bits(zip(one, other).map { $0 + $1 }))
+    expectEqual(bits(both), bits(zip(one, other).map { $0 + $1 }))
     // Nothing of the larger batch is left in the work space.
-    #expect(bits(gradient(of: decoder, backward, first, coefficients.0)) == bits(one))
+    expectEqual(bits(gradient(of: decoder, backward, first, coefficients.0)), bits(one))
   }
 
   /// Rows that carry no coefficient change nothing, nor do coefficients of another sign cancel.
@@ -129,6 +129,6 @@ private struct Check {
     #expect(zero.allSatisfy { $0 == 0 })
     let one = gradient(of: decoder, backward, batch, mixedCoefficients(count))
     let half = gradient(of: decoder, backward, batch, mixedCoefficients(count).map { -$0 / 2 })
-    #expect(half == one.map { -$0 / 2 }, "a power of two changes exponents only")
+    expectEqual(half, one.map { -$0 / 2 }, "a power of two changes exponents only")
   }
 }

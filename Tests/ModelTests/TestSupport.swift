@@ -159,3 +159,21 @@ struct TestRandom: RandomNumberGenerator {
     (0..<12).reduce(-6.0) { sum, _ in sum + Double(next() >> 11) * 0x1p-53 }
   }
 }
+
+/// Expects equal lists, and tells how many entries differ and which is the first.
+///
+/// `#expect(a == b)` looks for the shortest way from one list to the other, for hours if they are
+/// long and far apart.
+func expectEqual<Element: Equatable>(
+  _ found: [Element], _ expected: [Element], _ what: String = "",
+  location: SourceLocation = #_sourceLocation
+) {
+  let different = zip(found, expected).enumerated().filter { $0.element.0 != $0.element.1 }
+  let isEqual = found.count == expected.count && different.isEmpty
+  #expect(
+    isEqual,
+    """
+    \(what): \(found.count) entries, expected \(expected.count); \(different.count) differ, \
+    the first at \(different.first?.offset ?? -1)
+    """, sourceLocation: location)
+}

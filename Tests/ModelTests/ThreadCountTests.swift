@@ -48,7 +48,7 @@ import Testing
     let two = results(2)
     #expect(one.count == two.count)
     for (index, (found, expected)) in zip(two, one).enumerated() {
-      #expect(found == expected, "result \(index)")
+      expectEqual(found, expected, "result \(index)")
     }
   }
 }

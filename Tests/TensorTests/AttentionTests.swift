@@ -143,7 +143,7 @@ private struct Case: Sendable {
       let found = Array(sharedOutput.floats[((prompt + lengths[0]) * 32)...])
       let expected = Array(aloneOutput.floats[(prompt * 32)...])
       if setting.usesOneDNN && hasInvariantKernels {
-        #expect(found == expected)
+        expectEqual(found, expected)
       } else {
         #expect(zip(found, expected).allSatisfy { abs($0.0 - $0.1) < 2e-6 })
       }

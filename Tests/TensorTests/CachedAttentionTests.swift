@@ -72,8 +72,8 @@ private final class Cache {
         compute.cachedAttention(
           operand.matrix.rows(row..<row + 1), heads: heads, shared: [prompts[row].part],
           own: [own[row].part], into: alone.matrix)
-        #expect(
-          alone.bits == Array(bits[row * expected.columns..<(row + 1) * expected.columns]))
+        expectEqual(
+          alone.bits, Array(bits[row * expected.columns..<(row + 1) * expected.columns]))
       }
       withExtendedLifetime((prompts, own)) {}
     }

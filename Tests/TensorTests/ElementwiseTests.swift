@@ -67,7 +67,7 @@ private let shapes = [
       let (result, operand) = (Operand(y), Operand(x))
       compute.add(result.matrix, operand.matrix)
       let expected = zip(y.values, x.values).map { (Float($0) + Float($1)).bitPattern }
-      #expect(result.bits == expected)
+      expectEqual(result.bits, expected)
       #expect(result.isGuardIntact)
     }
   }
@@ -87,7 +87,7 @@ private let shapes = [
           expected[Int(index) * columns + column] += Float(rows[row, column])
         }
       }
-      #expect(result.bits == expected.map(\.bitPattern), "\(columns) columns")
+      expectEqual(result.bits, expected.map(\.bitPattern), "\(columns) columns")
       #expect(result.isGuardIntact)
     }
   }

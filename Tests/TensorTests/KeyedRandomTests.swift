@@ -102,7 +102,7 @@ import Testing
     for count in [1, 2, 7, 100] {
       let short = Operand(rows: 1, columns: count)
       fillNormal(short.base, count: count, deviation: 0.02, random: random, key: 4)
-      #expect(short.bits == Array(long.bits[..<count]))
+      expectEqual(short.bits, Array(long.bits[..<count]))
       #expect(short.isGuardIntact)
     }
     let other = Operand(rows: 1, columns: 101)

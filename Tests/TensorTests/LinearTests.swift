@@ -65,7 +65,7 @@ private struct Shape: Sendable {
       compute.linearWeightGradient(dyOperand.matrix, xOperand.matrix, addingTo: product.matrix)
       expectClose(dw, sum(old, Reference.weightGradient(dy, x)), "\(shape)")
       let sums = zip(old.values, product.floats).map { (Float($0) + $1).bitPattern }
-      #expect(dw.bits == sums, "\(shape): not the product, then one addition")
+      expectEqual(dw.bits, sums, "\(shape): not the product, then one addition")
     }
   }
 
@@ -86,7 +86,7 @@ private struct Shape: Sendable {
       compute.linearWeightGradient(dy.matrix, x.matrix, addingTo: dw.matrix)
       compute.linearWeightGradient(dy.matrix, x.matrix, addingTo: product.matrix)
       let sums = zip(old.values, product.floats).map { (Float($0) + $1).bitPattern }
-      #expect(dw.bits == sums, "\(rows) rows, \(outer) × \(inner)")
+      expectEqual(dw.bits, sums, "\(rows) rows, \(outer) × \(inner)")
     }
   }
 
@@ -104,7 +104,7 @@ private struct Shape: Sendable {
         dyOperand.matrix.rows(0..<rows), xOperand.matrix.rows(0..<rows), addingTo: short.matrix)
       compute.linearWeightGradient(dyOperand.matrix, xOperand.matrix, addingTo: long.matrix)
       if setting.usesOneDNN && hasInvariantKernels {
-        #expect(short.bits == long.bits, "\(rows) rows, \(outer) × \(inner)")
+        expectEqual(short.bits, long.bits, "\(rows) rows, \(outer) × \(inner)")
       } else {
         expectClose(long, short.table)
       }
@@ -148,7 +148,7 @@ private struct Shape: Sendable {
       let alone = Operand(rows: 1, columns: columns, filledWith: 0)
       compute.biasGradient(dy.matrix, addingTo: alone.base)
       let sums = zip(biasOperand.floats, alone.floats).map { ($0 + $1).bitPattern }
-      #expect(gradient.bits == sums, "the sum must be finished before it is added")
+      expectEqual(gradient.bits, sums, "the sum must be finished before it is added")
     }
   }
 }

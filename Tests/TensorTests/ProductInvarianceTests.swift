@@ -74,7 +74,7 @@ struct ProductInvarianceTests {
       let first = batch - rows
       let part = Operand(rows: rows, columns: outer)
       compute.linear(x.matrix.rows(first..<batch), w.matrix, into: part.matrix)
-      #expect(part.bits == Array(expected[(first * outer)...]), "\(rows) rows")
+      expectEqual(part.bits, Array(expected[(first * outer)...]), "\(rows) rows")
     }
   }
 
@@ -90,7 +90,7 @@ struct ProductInvarianceTests {
     for rows in [1, 2, 15, 16, 17, 31, 33, 64] {
       let part = Operand(rows: rows, columns: inner)
       compute.linearInputGradient(dy.matrix.rows(65 - rows..<65), w.matrix, into: part.matrix)
-      #expect(part.bits == Array(expected[((65 - rows) * inner)...]), "\(rows) rows")
+      expectEqual(part.bits, Array(expected[((65 - rows) * inner)...]), "\(rows) rows")
     }
   }
 
@@ -111,9 +111,9 @@ struct ProductInvarianceTests {
           w.matrix.row(outer - width), into: part.base)
         for row in 0..<rows {
           let place = row * outer + outer - width
-          #expect(
-            Array(part.bits[row * width..<(row + 1) * width])
-              == Array(all.bits[place..<place + width]), "\(rows), \(width) of \(outer)")
+          expectEqual(
+            Array(part.bits[row * width..<(row + 1) * width]),
+            Array(all.bits[place..<place + width]), "\(rows), \(width) of \(outer)")
         }
       }
     }

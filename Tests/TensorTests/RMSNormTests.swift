@@ -24,7 +24,7 @@ private let shapes = [
       compute.rmsNorm(
         xOperand.matrix, weight: weightOperand.base, epsilon: 1e-2, into: xOperand.matrix,
         inverseRMS: inverse.base)
-      #expect(xOperand.bits == expected, "in place")
+      expectEqual(xOperand.bits, expected, "in place")
     }
   }
 
@@ -76,7 +76,7 @@ private let shapes = [
       compute.rmsNormWeightGradient(
         dyOperand.matrix, x: xOperand.matrix, inverseRMS: inverse.base, addingTo: dwAdded.base)
       let sums = zip(oldWeight.values, dw.floats).map { (Float($0) + $1).bitPattern }
-      #expect(dwAdded.bits == sums, "the sum must be finished before it is added")
+      expectEqual(dwAdded.bits, sums, "the sum must be finished before it is added")
     }
   }
 }

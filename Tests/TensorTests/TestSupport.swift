@@ -204,3 +204,21 @@ func expectFrequencies(
     statistic <= limit, "χ² \(statistic) of \(cells) cells, limit \(limit)",
     sourceLocation: location)
 }
+
+/// Expects equal lists, and tells how many entries differ and which is the first.
+///
+/// `#expect(a == b)` looks for the shortest way from one list to the other, for hours if they are
+/// long and far apart.
+func expectEqual<Element: Equatable>(
+  _ found: [Element], _ expected: [Element], _ what: String = "",
+  location: SourceLocation = #_sourceLocation
+) {
+  let different = zip(found, expected).enumerated().filter { $0.element.0 != $0.element.1 }
+  let isEqual = found.count == expected.count && different.isEmpty
+  #expect(
+    isEqual,
+    """
+    \(what): \(found.count) entries, expected \(expected.count); \(different.count) differ, \
+    the first at \(different.first?.offset ?? -1)
+    """, sourceLocation: location)
+}
