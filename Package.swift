@@ -54,7 +54,7 @@ let package = Package(
       name: "Coordinator",
       dependencies: [
         "Worker", "Model", "Tensor", "Tokenizer", "Checkpoint", "Comm", "JSONText", "Synthetic",
-        "Yams",
+        "CPlatform", "Yams",
       ],
       swiftSettings: strict),
     .executableTarget(
