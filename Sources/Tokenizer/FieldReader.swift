@@ -86,18 +86,25 @@ struct FieldReader: Sendable {
   ///   - component: the value in the file; absent and null have no parts.
   ///   - list: the key under which a `Sequence` of this kind has its parts.
   ///   - path: where it is.
+  ///   - depth: how many sequences it may be nested in more.
   /// - Returns: the parts in order, with their types and places.
-  /// - Throws: `TokenizerError` if a part is not an object with a `type`.
-  func parts(_ component: JSON?, list: String, at path: String) throws(TokenizerError) -> [Part] {
+  /// - Throws: `TokenizerError` if a part is not an object with a `type`, or nested too deeply.
+  func parts(_ component: JSON?, list: String, at path: String, depth: Int = 8)
+    throws(TokenizerError) -> [Part]
+  {
     guard let component, !component.isNull else { return [] }
     let type = try type(of: component, at: path)
     guard type == "Sequence" else { return [Part(value: component, type: type, path: path)] }
+    guard depth > 0 else {
+      throw notImplemented(path, "a Sequence this deep", supported: "8 in each other")
+    }
     var parts: [Part] = []
     for (index, element) in try elements(component, list, at: path).enumerated() {
       if element.isNull {
         throw failure("\(path).\(list)[\(index)]", expected: "an object", found: "null")
       }
-      parts += try self.parts(element, list: list, at: "\(path).\(list)[\(index)]")
+      let place = "\(path).\(list)[\(index)]"
+      parts += try self.parts(element, list: list, at: place, depth: depth - 1)
     }
     return parts
   }

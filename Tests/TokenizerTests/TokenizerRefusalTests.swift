@@ -115,6 +115,22 @@ import Testing
     }
   }
 
+  @Test func deepNestingIsRefusedAndShallowRead() throws {
+    let whole = try Fixtures.json("qwen2.json")
+    func nested(_ depth: Int) -> JSON {
+      var value: JSON = ["type": "NFC"]
+      for _ in 0..<depth { value = ["type": "Sequence", "normalizers": [value]] }
+      return whole.replacing("normalizer", by: value)
+    }
+    let tokenizer = try BPETokenizer(tokenizerJSON: nested(8), source: "t")
+    #expect(tokenizer.encode("e\u{301}") == tokenizer.encode("\u{E9}"))
+    for depth in [9, 900] {
+      #expect(throws: TokenizerError.self) {
+        try BPETokenizer(tokenizerJSON: nested(depth), source: "t")
+      }
+    }
+  }
+
   @Test func addedTokensThatNormalizeAlikeAreRefused() throws {
     let whole = try Fixtures.json("qwen2-strings.json")
     var tokens = try #require(whole["added_tokens"]?.elements)
