@@ -60,7 +60,8 @@ let package = Package(
     .executableTarget(
       name: "sail",
       dependencies: [
-        "Coordinator", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Coordinator", "Comm",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
     .executableTarget(name: "comm-check", dependencies: ["Comm"], swiftSettings: strict),

@@ -4,7 +4,8 @@ import Glibc
 /// Peak resident memory of this process, in bytes.
 func peakMemoryBytes() -> Double {
   var usage = rusage()
-  getrusage(RUSAGE_SELF, &usage)
+  // RUSAGE_SELF imports as an enum of another type than the parameter's.
+  getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
   return Double(usage.ru_maxrss) * 1024
 }
 

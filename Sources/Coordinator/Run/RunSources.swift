@@ -84,7 +84,7 @@ struct RunSources {
 }
 
 /// The rules that can label and judge, by name.
-private let rules: [(name: String, score: (String, String) -> Double)] = [
+private let rules: [(name: String, score: @Sendable (String, String) -> Double)] = [
   ("synthetic", { SyntheticTask.reward(prompt: $0, completion: $1) }),
   ("shorter", { -Double($1.unicodeScalars.count) }),
 ]
