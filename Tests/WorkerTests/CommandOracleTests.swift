@@ -65,11 +65,11 @@ struct CommandOracleTests {
     let oracle = try oracle(
       """
       for line in sys.stdin:
-          time.sleep(0.4)
+          time.sleep(0.3)
           answer(json.loads(line)["id"], [1, 2])
-      """, timeoutSeconds: 2, restartLimit: 0)
-    // 2.4 s in all, more than the limit for one answer.
-    #expect(try oracle.score(pairs(6)) == [OracleAnswer](repeating: .scores([1, 2]), count: 6))
+      """, timeoutSeconds: 1.4, restartLimit: 0)
+    // 1.5 s in all, more than the limit for one answer.
+    #expect(try oracle.score(pairs(5)) == [OracleAnswer](repeating: .scores([1, 2]), count: 5))
   }
 
   @Test func afterACrashOnlyOpenQuestionsAreAskedAgain() throws {

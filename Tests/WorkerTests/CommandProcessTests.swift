@@ -70,7 +70,7 @@ extension CommandOracleTests {
 
   @Test func closingItsInputDoesNotLoseAnswers() throws {
     let program = #"""
-      read line; exec <&-; sleep 0.2; printf '{"id": 0, "scores": [3, 4]}\n'; sleep 1000
+      read line; exec <&-; sleep 0.2; printf '{"id": 0, "scores": [3, 4]}\n'; sleep 0.2
       """#
     let oracle = try CommandOracle(command: ["sh", "-c", program], restartLimit: 0)
     #expect(try oracle.score(pairs(1)) == [.scores([3, 4])])
