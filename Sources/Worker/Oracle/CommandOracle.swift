@@ -13,6 +13,9 @@ public final class CommandOracle {
   private let restartLimit: Int
   private var process: CommandProcess?
   private var restartCount = 0
+  // How the last program ended, and the end of its standard error.
+  private var lastEnding = ""
+  private var lastWords = ""
   private var nextIdentifier = 0
   private var outgoing = ArraySlice<UInt8>()
   private var incoming: [UInt8] = []
@@ -98,7 +101,7 @@ public final class CommandOracle {
     var deadline = monotonicSeconds() + timeoutSeconds
     while open.count > 0 {
       guard let process else {
-        process = try CommandProcess(starting: command)
+        try startAgain(openCount: open.count)
         deadline = monotonicSeconds() + timeoutSeconds
         continue
       }
@@ -114,43 +117,43 @@ public final class CommandOracle {
       if open.count < before {
         deadline = monotonicSeconds() + timeoutSeconds
       } else if process.hasEnded {
-        try restart(process, &open, isSilent: false)
+        try collect(process, &open, isSilent: false)
       } else if monotonicSeconds() >= deadline {
-        try restart(process, &open, isSilent: true)
+        try collect(process, &open, isSilent: true)
       }
     }
     return open.answers.compactMap { $0 }
   }
 
-  /// Collects a program that ended or was silent, and leaves what is open to the next one.
-  private func restart(
+  /// Collects a program that ended or was silent; what is open is left to the next one.
+  private func collect(
     _ process: CommandProcess, _ open: inout OpenQuestions, isSilent: Bool
   ) throws(OracleError) {
-    let ending = process.end(
+    let status = process.end(
       incoming: &incoming, graceSeconds: isSilent ? 0 : CommandOracle.graceSeconds)
     try takeLines(into: &open, from: process)
     // The last line may lack its end; half a line is part of the crash.
     if let line = try? OracleLine(parsing: incoming) {
       try take(line, bytes: incoming[...], into: &open, from: process)
     }
-    self.process = nil
+    open.askAgain()
     incoming = []
     searchedCount = 0
     outgoing = []
-    if open.count == 0 { return }
-    open.askAgain()
+    self.process = nil
+    lastEnding = isSilent ? "gave no answer for \(timeoutSeconds) seconds and was killed" : status
+    lastWords = lastWords(of: process)
+  }
+
+  private func startAgain(openCount: Int) throws(OracleError) {
     guard restartCount < restartLimit else {
-      let what =
-        isSilent
-        ? "gave no answer for \(timeoutSeconds) seconds and was killed"
-        : (ending == "was killed" ? "closed its output" : ending)
       throw OracleError(
-        "the oracle command \(quoted(command.joined(separator: " "))) \(what) while \(open.count) "
-          + "of \(open.answers.count) questions were open, after \(restartCount) of "
-          + "\(restartLimit) restarts; it must answer every line until its input ends"
-          + lastWords(of: process))
+        "the oracle command \(quoted(command.joined(separator: " "))) \(lastEnding), with "
+          + "\(openCount) questions open and \(restartCount) of \(restartLimit) restarts used; it "
+          + "must answer every line and go on until its input ends\(lastWords)")
     }
     restartCount += 1
+    process = try CommandProcess(starting: command)
   }
 
   /// Takes the whole lines out of `incoming`.

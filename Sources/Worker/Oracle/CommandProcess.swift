@@ -96,7 +96,7 @@ final class CommandProcess {
     while waitpid(identifier, &status, 0) == -1, errno == EINTR {}
     drain(incoming: &incoming)
     closePipes()
-    if wasKilled { return "was killed" }
+    if wasKilled { return "closed its output, went on and was killed" }
     // The layout of wait(2): the signal in the low seven bits, else the status above eight.
     let signal = status & 0x7F
     return signal == 0
