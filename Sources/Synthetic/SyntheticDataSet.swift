@@ -24,8 +24,8 @@ public struct SyntheticDataSet {
     public var evalCount = 512
     /// Prompts for generation.
     public var promptCount = 256
-    /// Token ids at most, the special ones included.
-    public var vocabularySize = 768
+    /// Token ids at most, the special ones included; the default grammar makes about 760.
+    public var vocabularySize = 1024
     /// The sizes of the model.
     public var model = SmallModel()
 
