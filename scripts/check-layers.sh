@@ -15,7 +15,7 @@ allowed() {
     Synthetic) echo "Foundation Glibc JSONText Tensor Tokenizer" ;;
     Coordinator) echo "CPlatform Checkpoint Comm Foundation Glibc JSONText Model Synthetic Tensor Tokenizer Worker Yams" ;;
     sail) echo "ArgumentParser Comm Coordinator Foundation" ;;
-    comm-check) echo "Comm Glibc" ;;
+    comm-check) echo "Comm Foundation Glibc" ;;
     *) echo "" ;;
   esac
 }

@@ -49,6 +49,23 @@ struct Export: ParsableCommand {
   }
 }
 
+struct Compare: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Prints a table of several runs' evaluations side by side.",
+    discussion: """
+      Each run folder needs an evaluation in it. Example:
+        sail evaluate --model runs/dpo/model --data eval.jsonl --out runs/dpo/evaluation
+        sail compare runs/sft runs/dpo
+      """)
+
+  @Argument(help: "Run folders, in the order of the rows.")
+  var runs: [String]
+
+  func run() {
+    runAlone { print(try compare(folders: runs)) }
+  }
+}
+
 struct Synthesize: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Writes a preference data set with a known true reward, and a small model for it.",

@@ -16,7 +16,7 @@ struct Sail: ParsableCommand {
     version: "sail \(sailVersion) (\(libraryVersions))",
     subcommands: [
       Train.self, Score.self, Generate.self, Evaluate.self, Inspect.self, Export.self,
-      Synthesize.self,
+      Compare.self, Synthesize.self,
     ])
 }
 

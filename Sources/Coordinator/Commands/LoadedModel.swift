@@ -41,6 +41,7 @@ struct LoadedModel {
 ///   - communicator: all ranks; collective.
 ///   - body: results of a batch, one a row.
 /// - Returns: all results, on every rank.
+/// - Throws: what `body` throws, and errors of MPI.
 func mapRows(
   count: Int, batch: Int, what: String, progress: ProgressLine,
   communicator: borrowing Communicator, _ body: (Range<Int>) throws -> [[UInt8]]

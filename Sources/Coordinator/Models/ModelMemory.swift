@@ -20,6 +20,7 @@ struct ModelMemory {
   ///   - reference: the frozen model, nil for none.
   ///   - hasGradient: whether each rank needs a gradient.
   ///   - communicator: all ranks; collective.
+  /// - Throws: an error if a node lacks room.
   init(
     policy: ModelFolder, reference: ModelFolder?, hasGradient: Bool,
     communicator: borrowing Communicator

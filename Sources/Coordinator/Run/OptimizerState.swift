@@ -40,6 +40,7 @@ final class OptimizerState {
   ///   - scale: division by the planned count and clipping in one factor.
   ///   - learningRate: of this update.
   ///   - compute: the rank's threads.
+  /// - Throws: `ConfigurationError` for an optimizer that is not implemented.
   func update(
     weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>, scale: Float,
     learningRate: Double, compute: Compute

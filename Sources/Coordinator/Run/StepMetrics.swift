@@ -122,7 +122,8 @@ extension TrainingRun {
     }
     // A drawn self-label that goes against the policy's own preference.
     let drawn = kept.filter {
-      if case .sampled = rows[$0.index].label { return true } else { return false }
+      guard case .sampled = rows[$0.index].label else { return false }
+      return true
     }
     line.add(
       "sail/flip_rate", meanOf: drawn.map { ($0.chosen == 1) == ($0.u > 0) ? 0 : 1 })

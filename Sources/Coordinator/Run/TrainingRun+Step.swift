@@ -34,6 +34,7 @@ extension TrainingRun {
   ///   - communicator: all ranks.
   ///   - onPhase: says what the step is doing, for the progress line.
   /// - Returns: what the step came to.
+  /// - Throws: an error of MPI or of the oracle.
   func runStep(
     communicator: borrowing Communicator, onPhase: (String) -> Void
   ) throws -> StepOutcome {
