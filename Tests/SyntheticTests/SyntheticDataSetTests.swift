@@ -102,7 +102,7 @@ import Testing
 
   @Test(arguments: [
     "labelNoise", "supervisedCount", "promptCount", "vocabularySize", "hiddenSize",
-    "keyValueHeadCount", "ropeTheta", "layerCount", "headCount",
+    "keyValueHeadCount", "ropeTheta", "initializerRange", "layerCount", "headCount",
   ])
   func unusableSettingsAreNamed(name: String) throws {
     var settings = Self.settings()
@@ -114,6 +114,7 @@ import Testing
     case "hiddenSize": settings.model.hiddenSize = 130
     case "keyValueHeadCount": settings.model.keyValueHeadCount = 3
     case "ropeTheta": settings.model.ropeTheta = .infinity
+    case "initializerRange": settings.model.initializerRange = 0
     case "layerCount": settings.model.layerCount = -1
     default: settings.model.headCount = 0
     }
