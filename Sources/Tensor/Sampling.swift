@@ -68,7 +68,8 @@ private func sampleRow(
   }
   var total = sum
   if rule.temperature != 1 {
-    let inverse = Float(1 / rule.temperature)
+    // Finite, so that the most likely token's 0 stays 0 however small the temperature is.
+    let inverse = min(Float(1 / rule.temperature), Float.greatestFiniteMagnitude)
     for index in 0..<count { scratch[index] = (logits[index] - largest) * inverse }
     total = exponentialsAndSum(scratch, shift: 0, count: count)
   }
@@ -103,7 +104,7 @@ private func filter(_ weights: Floats, count: Int, rule: SamplingRule) -> Double
       cumulated += Double(weights[index])
       return isKept
     }
-    order.removeSubrange(max(1, kept.count)...)
+    order.removeSubrange(min(order.count, max(1, kept.count))...)
   }
   let kept = order.map { (index: $0, weight: weights[$0]) }
   weights.update(repeating: 0, count: count)

@@ -1,0 +1,159 @@
+import JSONText
+import Model
+import Tensor
+import Testing
+
+/// A way to compute: number of threads and library.
+struct Setting: Sendable, CustomTestStringConvertible {
+  var threadCount: Int
+  var usesOneDNN: Bool
+
+  /// One and two threads on both libraries.
+  static let all = [
+    Setting(threadCount: 1, usesOneDNN: true), Setting(threadCount: 2, usesOneDNN: true),
+    Setting(threadCount: 1, usesOneDNN: false), Setting(threadCount: 2, usesOneDNN: false),
+  ]
+
+  /// One thread on both libraries; `ThreadCountTests` shows that two give the same bits.
+  static let oneThread = all.filter { $0.threadCount == 1 }
+
+  /// Threads and library for a test; made in the test, since oneDNN's threads belong to a caller.
+  func compute() -> Compute { Compute(threadCount: threadCount, usesOneDNN: usesOneDNN) }
+
+  var testDescription: String {
+    "\(threadCount) thread(s), \(usesOneDNN ? "oneDNN" : "OpenBLAS")"
+  }
+}
+
+/// Whether oneDNN has kernels here whose rows don't depend on each other.
+let hasInvariantKernels = Compute(threadCount: 1).kernelName.hasPrefix("oneDNN")
+
+/// Sizes of a tiny decoder.
+struct TinySizes: Sendable, CustomTestStringConvertible {
+  var testDescription: String
+  var hidden = 16
+  var intermediate = 24
+  var layers = 2
+  var queryHeads = 4
+  var keyValueHeads = 2
+  var headSize = 4
+  var vocabulary = 37
+  var isTied = false
+
+  static let untied = TinySizes(testDescription: "untied")
+  static let tied = TinySizes(testDescription: "tied", isTied: true)
+  /// Heads wider than hidden size ÷ heads, all queries on one key/value head, one layer.
+  static let wideHeads = TinySizes(
+    testDescription: "wide heads", hidden: 20, intermediate: 33, layers: 1, queryHeads: 3,
+    keyValueHeads: 1, headSize: 10, vocabulary: 19)
+  static let all = [untied, tied, wideHeads]
+
+  /// The configuration, read as a folder's `config.json` is.
+  func configuration() throws -> DecoderConfiguration {
+    let text = """
+      {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "hidden_act": "silu",
+       "vocab_size": \(vocabulary), "hidden_size": \(hidden),
+       "intermediate_size": \(intermediate), "num_hidden_layers": \(layers),
+       "num_attention_heads": \(queryHeads), "num_key_value_heads": \(keyValueHeads),
+       "head_dim": \(headSize), "rms_norm_eps": 1e-05, "rope_theta": 100.0,
+       "tie_word_embeddings": \(isTied)}
+      """
+    return try DecoderConfiguration(
+      json: JSON(parsing: Array(text.utf8)), source: "config.json")
+  }
+}
+
+/// A tiny decoder with random weights: no bias is 0, no norm is 1, nothing is symmetric.
+final class TinyModel {
+  let configuration: DecoderConfiguration
+  let table: ParameterTable
+  private let memory: FloatBuffer
+
+  init(_ sizes: TinySizes, seed: UInt64 = 7) throws {
+    configuration = try sizes.configuration()
+    table = ParameterTable(configuration)
+    memory = FloatBuffer(count: table.floatCount)
+    var random = TestRandom(state: seed)
+    for parameter in table.parameters {
+      let isNorm = parameter.name.hasSuffix("norm.weight")
+      let width = Double(parameter.shape.last ?? 1)
+      let deviation = parameter.shape.count == 1 ? 0.3 : 1.2 / width.squareRoot()
+      for index in 0..<parameter.count {
+        let value = random.normal() * deviation + (isNorm ? 1 : 0)
+        memory.base[parameter.offset + index] = Float(value)
+      }
+    }
+  }
+
+  var weights: DecoderWeights {
+    DecoderWeights(configuration: configuration, table: table, base: memory.base)
+  }
+
+  func decoder(_ compute: Compute) -> Decoder { Decoder(weights: weights, compute: compute) }
+
+  /// The weights in Double, in the table's places.
+  var numbers: [Double] { (0..<table.floatCount).map { Double(memory.base[$0]) } }
+}
+
+/// Random token ids below a vocabulary's size.
+func randomTokens(_ count: Int, below size: Int, seed: UInt64) -> [Int32] {
+  var random = TestRandom(state: seed)
+  return (0..<count).map { _ in Int32(random.next() % UInt64(size)) }
+}
+
+/// Two families of two completions each, of different lengths.
+func twoFamilies(below size: Int) -> [PromptFamily] {
+  [
+    PromptFamily(
+      prompt: randomTokens(5, below: size, seed: 1),
+      completions: [
+        randomTokens(4, below: size, seed: 2), randomTokens(7, below: size, seed: 3),
+      ]),
+    PromptFamily(
+      prompt: randomTokens(3, below: size, seed: 4),
+      completions: [
+        randomTokens(6, below: size, seed: 5), randomTokens(1, below: size, seed: 6),
+      ]),
+  ]
+}
+
+/// The gradient that a backward adds to `start`, zeros if none is given.
+func gradient(
+  of decoder: Decoder, _ backward: DecoderBackward, _ batch: PackedBatch, _ coefficients: [Float],
+  from start: [Float]? = nil
+) -> [Float] {
+  let count = decoder.weights.table.floatCount
+  _ = decoder.forward(batch, keepsActivations: true)
+  var result = start ?? [Float](repeating: 0, count: count)
+  result.withUnsafeMutableBufferPointer { buffer in
+    guard let base = buffer.baseAddress else { return }
+    backward.backward(batch, coefficients: coefficients, addingTo: base)
+  }
+  return result
+}
+
+/// Coefficients that differ in size and sign.
+func mixedCoefficients(_ count: Int) -> [Float] {
+  (0..<count).map { Float(($0 * 7 + 3) % 11) / 4 - 1.125 }
+}
+
+/// The bits of floats, so that NaN equals NaN and 0 differs from −0.
+func bits(_ floats: [Float]) -> [UInt32] { floats.map(\.bitPattern) }
+
+/// Reproducible draws that share no code with `KeyedRandom` (SplitMix64).
+struct TestRandom: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+
+  /// About normal, deviation 1: the sum of twelve uniform draws, centred.
+  mutating func normal() -> Double {
+    (0..<12).reduce(-6.0) { sum, _ in sum + Double(next() >> 11) * 0x1p-53 }
+  }
+}

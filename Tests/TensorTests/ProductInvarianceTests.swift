@@ -1,0 +1,121 @@
+import Testing
+
+@testable import Tensor
+
+// A row of a product must not depend on its neighbours, nor on the library's choice of a kernel by
+// shape: thread counts, batches and decoding agree in every bit only as long as this holds.
+
+@Suite(.enabled(if: hasInvariantKernels, "oneDNN has no brg kernels on this CPU"))
+struct ProductInvarianceTests {
+  /// Every linear layer, input and weight gradient of decoders this wide, for up to 64 rows.
+  @Test(arguments: [8, 16, 32, 48, 128, 1024]) func layersHaveInvariantKernels(width: Int) {
+    let engine = ProductEngine(usesOneDNN: true)
+    var others: [ProductShape] = []
+    for other in [width, width * 3 / 2, width * 11 / 4, 37] {
+      for rows in 1...64 {
+        for shape in [
+          ProductShape(rows: rows, columns: other, inner: width, transposesB: true),
+          ProductShape(rows: rows, columns: width, inner: other, transposesB: true),
+          ProductShape(rows: rows, columns: other, inner: width),
+          ProductShape(rows: rows, columns: width, inner: other),
+        ] where !engine.isRowInvariant(shape) {
+          others.append(shape)
+        }
+      }
+      for inner in [32, 64, 4096] {
+        for rows in [1, 5, 16, 24, 48, other] {
+          let shape = ProductShape(
+            rows: rows, columns: width, inner: inner, transposesA: true, accumulates: true)
+          if !engine.isRowInvariant(shape) { others.append(shape) }
+        }
+      }
+    }
+    #expect(others.isEmpty)
+  }
+
+  /// The three products of attention, for 1 to 8 tiles of keys.
+  @Test(arguments: [4, 8, 16, 32, 64, 128]) func attentionHasInvariantKernels(headSize: Int) {
+    let engine = ProductEngine(usesOneDNN: true)
+    for keys in stride(from: 64, through: 512, by: 64) {
+      for shape in [
+        ProductShape(rows: 64, columns: keys, inner: headSize, transposesB: true),
+        ProductShape(rows: 64, columns: headSize, inner: keys),
+        ProductShape(
+          rows: keys, columns: headSize, inner: 64, transposesA: true, accumulates: true),
+      ] {
+        #expect(engine.isRowInvariant(shape), "\(shape)")
+      }
+    }
+  }
+
+  @Test func otherLibraryIsNotTakenForInvariant() {
+    let shape = ProductShape(rows: 8, columns: 8, inner: 8)
+    #expect(!ProductEngine(usesOneDNN: false).isRowInvariant(shape))
+    #expect(Compute(threadCount: 1, usesOneDNN: false).kernelName.hasPrefix("OpenBLAS"))
+  }
+
+  /// Rows of a linear layer alone, in small batches and in a large one, at inner × outer sizes from
+  /// tiny decoders to the 0.5B.
+  @Test(arguments: [
+    [16, 16], [16, 48], [8, 37], [37, 8], [64, 1], [1, 64], [48, 130], [128, 384], [896, 896],
+    [1024, 1024], [1024, 2816], [2816, 1024],
+  ]) func rowsDoNotDependOnTheirNeighbours(size: [Int]) {
+    let (inner, outer) = (size[0], size[1])
+    let compute = Compute(threadCount: 1)
+    let batch = 70
+    let x = Operand(Table(rows: batch, columns: inner, seed: 21))
+    let w = Operand(Table(rows: outer, columns: inner, seed: 22))
+    let all = Operand(rows: batch, columns: outer)
+    compute.linear(x.matrix, w.matrix, into: all.matrix)
+    let expected = all.bits
+    let isLarge = inner * outer > 500_000
+    for rows in 1...batch where !isLarge || rows <= 20 || rows % 7 == 0 {
+      // The last `rows` rows, so that a row also changes its place.
+      let first = batch - rows
+      let part = Operand(rows: rows, columns: outer)
+      compute.linear(x.matrix.rows(first..<batch), w.matrix, into: part.matrix)
+      #expect(part.bits == Array(expected[(first * outer)...]), "\(rows) rows")
+    }
+  }
+
+  @Test(arguments: [[16, 48], [48, 37], [128, 384], [1024, 1024]])
+  func gradientRowsDoNotDependOnTheirNeighbours(size: [Int]) {
+    let (inner, outer) = (size[0], size[1])
+    let compute = Compute(threadCount: 1)
+    let dy = Operand(Table(rows: 65, columns: outer, seed: 23))
+    let w = Operand(Table(rows: outer, columns: inner, seed: 24))
+    let all = Operand(rows: 65, columns: inner)
+    compute.linearInputGradient(dy.matrix, w.matrix, into: all.matrix)
+    let expected = all.bits
+    for rows in [1, 2, 15, 16, 17, 31, 33, 64] {
+      let part = Operand(rows: rows, columns: inner)
+      compute.linearInputGradient(dy.matrix.rows(65 - rows..<65), w.matrix, into: part.matrix)
+      #expect(part.bits == Array(expected[((65 - rows) * inner)...]), "\(rows) rows")
+    }
+  }
+
+  /// Slices of the weights' rows give slices of the outputs: few rows are cut that way.
+  @Test func columnsDoNotDependOnTheirNeighbours() {
+    let engine = ProductEngine(usesOneDNN: true)
+    for (rows, inner, outer) in [(1, 16, 256), (5, 64, 320), (31, 1024, 1024), (3, 48, 37)] {
+      let x = Operand(Table(rows: rows, columns: inner, seed: 25))
+      let w = Operand(Table(rows: outer, columns: inner, seed: 26))
+      let all = Operand(rows: rows, columns: outer)
+      engine.multiply(
+        ProductShape(rows: rows, columns: outer, inner: inner, transposesB: true), x.base, w.base,
+        into: all.base)
+      for width in [1, 16, 64, 192] where width < outer {
+        let part = Operand(rows: rows, columns: width)
+        engine.multiply(
+          ProductShape(rows: rows, columns: width, inner: inner, transposesB: true), x.base,
+          w.matrix.row(outer - width), into: part.base)
+        for row in 0..<rows {
+          let place = row * outer + outer - width
+          #expect(
+            Array(part.bits[row * width..<(row + 1) * width])
+              == Array(all.bits[place..<place + width]), "\(rows), \(width) of \(outer)")
+        }
+      }
+    }
+  }
+}
