@@ -58,7 +58,7 @@ extension DecoderConfiguration {
     guard type == "qwen2" else {
       throw reader.unsupported("model_type", "\"\(type)\"", supported: "\"qwen2\"")
     }
-    if let architecture = json["architectures"]?.elements?.first?.string,
+    if let architecture = try reader.strings("architectures").first,
       architecture != "Qwen2ForCausalLM"
     {
       throw reader.unsupported(
@@ -72,12 +72,10 @@ extension DecoderConfiguration {
       throw reader.unsupported("quantization_config", "set", supported: "plain weights")
     }
     // Qwen writes sliding_window always; it is in force only with use_sliding_window.
-    if json["use_sliding_window"]?.boolean == true {
+    if try reader.boolean("use_sliding_window") {
       throw reader.unsupported("use_sliding_window", "true", supported: "full attention")
     }
-    if let layer = json["layer_types"]?.elements?.compactMap(\.string)
-      .first(where: { $0 != "full_attention" })
-    {
+    if let layer = try reader.strings("layer_types").first(where: { $0 != "full_attention" }) {
       throw reader.unsupported("layer_types", "\"\(layer)\"", supported: "\"full_attention\"")
     }
 
@@ -105,9 +103,14 @@ extension DecoderConfiguration {
     }
     heads = AttentionHeads(
       queryCount: queryCount, keyValueCount: keyValueCount, size: headSize)
-    normEpsilon = Float(try reader.positive("rms_norm_eps", default: 1e-6))
+    let epsilon = try reader.positive("rms_norm_eps", default: 1e-6)
+    normEpsilon = Float(epsilon)
+    // Also after rounding: rows of zeros are divided by its root.
+    guard normEpsilon.isNormal else {
+      throw ModelError("\(source): rms_norm_eps \(epsilon) is out of the range of 32-bit floats")
+    }
     rotaryBase = try reader.rotaryBase()
-    tiesEmbeddings = json["tie_word_embeddings"]?.boolean ?? false
+    tiesEmbeddings = try reader.boolean("tie_word_embeddings")
     initializerRange = try reader.positive("initializer_range", default: 0.02)
     guard ParameterTable.floatCount(of: self) != nil else {
       throw ModelError("\(source): the model's sizes overflow")
@@ -132,6 +135,25 @@ private struct ConfigurationReader {
     case .some(let other):
       throw ModelError("\(source): \(key) must be a string, found \(other.kind)")
     }
+  }
+
+  /// False where the key is missing.
+  func boolean(_ key: String) throws(ModelError) -> Bool {
+    guard let value = json[key], !value.isNull else { return false }
+    guard let boolean = value.boolean else {
+      throw ModelError("\(source): \(key) must be true or false, found \(value.text)")
+    }
+    return boolean
+  }
+
+  /// None where the key is missing.
+  func strings(_ key: String) throws(ModelError) -> [String] {
+    guard let value = json[key], !value.isNull else { return [] }
+    let texts = value.elements?.compactMap(\.string)
+    guard let texts, texts.count == value.elements?.count else {
+      throw ModelError("\(source): \(key) must be an array of strings, found \(value.text)")
+    }
+    return texts
   }
 
   func size(_ key: String, limit: Int, default fallback: Int? = nil) throws(ModelError) -> Int {
@@ -170,7 +192,9 @@ private struct ConfigurationReader {
       guard parameters.members != nil else {
         throw ModelError("\(source): \(key) must be an object, found \(parameters.kind)")
       }
-      let type = parameters["rope_type"]?.string ?? parameters["type"]?.string ?? "default"
+      let inner = ConfigurationReader(json: parameters, source: "\(source), \(key)")
+      let type = try inner.string(
+        "rope_type", default: try inner.string("type", default: "default"))
       guard type == "default" else {
         throw unsupported("\(key).rope_type", "\"\(type)\"", supported: "\"default\"")
       }

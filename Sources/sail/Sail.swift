@@ -21,11 +21,16 @@ struct Sail: ParsableCommand {
 }
 
 /// Runs a command's work on all ranks and ends the process with its exit code.
-func runOnAllRanks(_ body: (borrowing Communicator) throws -> Int32) -> Never {
+///
+/// `ranksPerNode` pretends that the ranks of this machine are on several nodes, for tests.
+func runOnAllRanks(
+  ranksPerNode: Int? = nil, _ body: (borrowing Communicator) throws -> Int32
+) -> Never {
   guard isCPUSupported else {
     complainAndExit("this CPU lacks AVX2 and FMA; Sail needs x86-64-v3 or newer", code: 1)
   }
-  let options = SessionOptions(environment: ProcessInfo.processInfo.environment)
+  let options = SessionOptions(
+    environment: ProcessInfo.processInfo.environment, ranksPerNode: ranksPerNode)
   let code = withMPI(options: options, describe: describeFailure, body)
   exit(code)
 }

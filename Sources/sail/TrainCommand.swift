@@ -28,6 +28,15 @@ struct Train: ParsableCommand {
   @Option(help: "Progress on stderr: auto, bar or plain.")
   var progress = ProgressStyle.auto
 
+  @Option(help: ArgumentHelp("Pretends that nodes have so many ranks.", visibility: .hidden))
+  var ranksPerNode: Int?
+
+  func validate() throws {
+    if let ranksPerNode, ranksPerNode < 1 {
+      throw ValidationError("--ranks-per-node must be at least 1, found \(ranksPerNode)")
+    }
+  }
+
   func run() {
     let start: TrainOptions.Resume =
       switch resume {
@@ -37,6 +46,6 @@ struct Train: ParsableCommand {
       }
     let options = TrainOptions(
       configuration: config, overrides: overrides, resume: start, progress: progress)
-    runOnAllRanks { try train(options, communicator: $0) }
+    runOnAllRanks(ranksPerNode: ranksPerNode) { try train(options, communicator: $0) }
   }
 }

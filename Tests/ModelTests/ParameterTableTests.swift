@@ -1,0 +1,112 @@
+import Testing
+
+@testable import Model
+@testable import Tensor
+
+@Suite struct ParameterTableTests {
+  @Test func namesAndShapesAreTransformers() throws {
+    let table = ParameterTable(try TinySizes.untied.configuration())
+    let layer: [(String, [Int])] = [
+      ("input_layernorm.weight", [16]), ("self_attn.q_proj.weight", [16, 16]),
+      ("self_attn.k_proj.weight", [8, 16]), ("self_attn.v_proj.weight", [8, 16]),
+      ("self_attn.q_proj.bias", [16]), ("self_attn.k_proj.bias", [8]),
+      ("self_attn.v_proj.bias", [8]), ("self_attn.o_proj.weight", [16, 16]),
+      ("post_attention_layernorm.weight", [16]), ("mlp.gate_proj.weight", [24, 16]),
+      ("mlp.up_proj.weight", [24, 16]), ("mlp.down_proj.weight", [16, 24]),
+    ]
+    var expected: [(String, [Int])] = [("model.embed_tokens.weight", [37, 16])]
+    for index in 0..<2 {
+      expected += layer.map { ("model.layers.\(index)." + $0.0, $0.1) }
+    }
+    expected += [("model.norm.weight", [16]), ("lm_head.weight", [37, 16])]
+    #expect(table.parameters.map(\.name) == expected.map(\.0))
+    #expect(table.parameters.map(\.shape) == expected.map(\.1))
+    #expect(
+      table.parameterCount
+        == expected.reduce(0) { $0 + $1.1.reduce(1, *) })
+  }
+
+  @Test(arguments: TinySizes.all) func nothingOverlaps(_ sizes: TinySizes) throws {
+    let table = ParameterTable(try sizes.configuration())
+    var end = 0
+    for parameter in table.parameters {
+      #expect(parameter.offset >= end, "\(parameter.name)")
+      #expect(parameter.offset - end < 16)
+      // A block starts on a multiple of 16; what shares a product follows without a gap.
+      #expect(parameter.offset % 16 == 0 || parameter.offset == end)
+      end = parameter.offset + parameter.count
+    }
+    #expect(end == table.floatCount)
+    let places = Dictionary(uniqueKeysWithValues: table.parameters.map { ($0.name, $0) })
+    for index in 0..<sizes.layers {
+      let prefix = "model.layers.\(index)."
+      for block in [
+        ["self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"],
+        ["self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"],
+        ["mlp.gate_proj.weight", "mlp.up_proj.weight"], ["mlp.down_proj.weight"],
+        ["self_attn.o_proj.weight"], ["input_layernorm.weight"],
+        ["post_attention_layernorm.weight"],
+      ] {
+        let members = block.compactMap { places[prefix + $0] }
+        #expect(members.count == block.count)
+        #expect((members.first?.offset ?? 1) % 16 == 0)
+        for (one, next) in zip(members, members.dropFirst()) {
+          #expect(one.offset + one.count == next.offset)
+        }
+      }
+    }
+    #expect(table.isTied == sizes.isTied)
+    #expect(table.embedding == places["model.embed_tokens.weight"]?.offset)
+    #expect(table.finalNorm == places["model.norm.weight"]?.offset)
+    if sizes.isTied {
+      #expect(places["lm_head.weight"] == nil && table.head == table.embedding)
+    } else {
+      #expect(table.head == places["lm_head.weight"]?.offset)
+    }
+    #expect(table.layers.count == sizes.layers)
+  }
+
+  /// The bound that refuses huge models really is one.
+  @Test(arguments: TinySizes.all) func boundIsABound(_ sizes: TinySizes) throws {
+    let configuration = try sizes.configuration()
+    let bound = try #require(ParameterTable.floatCount(of: configuration))
+    #expect(bound >= ParameterTable(configuration).floatCount)
+    var huge = configuration
+    huge.hiddenSize = 1 << 20
+    huge.intermediateSize = 1 << 22
+    #expect(ParameterTable.floatCount(of: huge) == nil)
+  }
+
+  @Test func initialWeightsAreTransformers() throws {
+    var configuration = try TinySizes.wideHeads.configuration()
+    configuration.initializerRange = 0.5
+    let table = ParameterTable(configuration)
+    func weights(seed: UInt64) -> [Float] {
+      var result = [Float](repeating: 0, count: table.floatCount)
+      result.withUnsafeMutableBufferPointer { buffer in
+        guard let base = buffer.baseAddress else { return }
+        initializeWeights(base, table: table, configuration: configuration, seed: seed)
+      }
+      return result
+    }
+    let found = weights(seed: 3)
+    #expect(found == weights(seed: 3))
+    #expect(found != weights(seed: 4))
+    var seen: [Float] = []
+    for parameter in table.parameters {
+      let part = found[parameter.offset..<parameter.offset + parameter.count]
+      if parameter.name.hasSuffix("norm.weight") {
+        #expect(part.allSatisfy { $0 == 1 }, "\(parameter.name)")
+      } else if parameter.name.hasSuffix("bias") {
+        #expect(part.allSatisfy { $0 == 0 }, "\(parameter.name)")
+      } else {
+        let square = part.reduce(0) { $0 + Double($1) * Double($1) } / Double(part.count)
+        // Relative deviation of a mean square of n normals is √(2/n); six of them.
+        let slack = 6 * (2 / Double(part.count)).squareRoot()
+        #expect(abs(square / 0.25 - 1) < slack, "\(parameter.name)")
+        seen.append(part.first ?? 0)
+      }
+    }
+    #expect(Set(seen).count == seen.count, "every tensor has draws of its own")
+  }
+}
