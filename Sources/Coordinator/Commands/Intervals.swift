@@ -29,8 +29,8 @@ struct Estimate {
     let half =
       z / denominator * (share * (1 - share) / count + z * z / (4 * count * count)).squareRoot()
     value = share
-    low = center - half
-    high = center + half
+    low = max(0, center - half)
+    high = min(1, center + half)
   }
 }
 
