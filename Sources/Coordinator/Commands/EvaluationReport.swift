@@ -92,7 +92,10 @@ func evaluationReport(
     }
     report.add("loss", Estimate(meanOf: margins.map { -logSigmoid($0) }))
     report.add("rewards/margins", Estimate(meanOf: margins))
-    report.add("rewards/accuracies", Estimate(shareOf: margins.map { $0 > 0 ? 1 : 0 }))
+    // A tie, as when the model is the reference, is half right.
+    report.add(
+      "rewards/accuracies",
+      Estimate(shareOf: margins.map { $0 > 0 ? 1 : $0 == 0 ? 0.5 : 0 }))
     let kl = zip(column("completion_logp"), column("completion_ref_logp")).map { $0 - $1 }
     report.add("objective/kl", Estimate(meanOf: finite(kl)))
   }
