@@ -58,7 +58,7 @@ extension TrainingRun {
     let size =
       parameters >= 1e9
       ? "\((parameters / 1e8).rounded() / 10) B" : "\((parameters / 1e5).rounded() / 10) M"
-    return "\(configuration.method): \(size) parameters, \(train.count) rows, "
+    return "method \(configuration.method): \(size) parameters, \(train.count) rows, "
       + "\(stepCount) steps of \(configuration.batch.pairs) in \(configuration.batch.groups) "
       + "groups, \(rankCount) rank\(rankCount == 1 ? "" : "s") × "
       + "\(worker.compute.pool.threadCount) thread"
