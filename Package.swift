@@ -71,9 +71,9 @@ let package = Package(
     .testTarget(name: "TokenizerTests", dependencies: ["Tokenizer", "JSONText"]),
     .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint"]),
     .testTarget(name: "CommTests", dependencies: ["comm-check"]),
-    .testTarget(name: "WorkerTests", dependencies: ["Worker"]),
+    .testTarget(name: "WorkerTests", dependencies: ["Worker", "Checkpoint"]),
     .testTarget(name: "SyntheticTests", dependencies: ["Synthetic"]),
-    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"]),
+    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator", "Worker"]),
     .testTarget(name: "EndToEndTests", dependencies: ["sail", "JSONText"]),
   ],
   swiftLanguageModes: [.v6]
