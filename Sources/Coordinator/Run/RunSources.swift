@@ -3,6 +3,7 @@ import Comm
 import Foundation
 import Model
 import Synthetic
+import Tensor
 import Worker
 
 /// What a run reads before it allocates: models without weights, data, oracle.
@@ -64,12 +65,14 @@ struct RunSources {
   }
 
   /// Reads or draws the starting weights of policy and reference; collective.
-  func fillWeights(_ memory: ModelMemory, communicator: borrowing Communicator) throws {
+  func fillWeights(
+    _ memory: ModelMemory, pool: ThreadPool, communicator: borrowing Communicator
+  ) throws {
     switch configuration.model {
     case .folder:
       try readWeights(of: model, into: memory.policy, communicator: communicator)
     case .random(_, _, let seed):
-      try drawWeights(memory.policy, seed: seed, communicator: communicator)
+      try drawWeights(memory.policy, seed: seed, pool: pool, communicator: communicator)
     }
     guard let weights = memory.reference, let reference else { return }
     if configuration.reference != nil {

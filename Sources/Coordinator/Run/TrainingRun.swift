@@ -83,7 +83,7 @@ final class TrainingRun {
       accumulatorBuffer = buffer
       accumulator = UnsafeMutableBufferPointer(start: buffer.base, count: buffer.count)
     }
-    try sources.fillWeights(memory, communicator: communicator)
+    try sources.fillWeights(memory, pool: compute.pool, communicator: communicator)
   }
 
   /// Settings of the pair loss by route.
