@@ -54,13 +54,14 @@ let package = Package(
       name: "Coordinator",
       dependencies: [
         "Worker", "Model", "Tensor", "Tokenizer", "Checkpoint", "Comm", "JSONText", "Synthetic",
-        "Yams",
+        "CPlatform", "Yams",
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "sail",
       dependencies: [
-        "Coordinator", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Coordinator", "Comm",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
     .executableTarget(name: "comm-check", dependencies: ["Comm"], swiftSettings: strict),
@@ -70,9 +71,9 @@ let package = Package(
     .testTarget(name: "TokenizerTests", dependencies: ["Tokenizer", "JSONText"]),
     .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint"]),
     .testTarget(name: "CommTests", dependencies: ["comm-check"]),
-    .testTarget(name: "WorkerTests", dependencies: ["Worker"]),
+    .testTarget(name: "WorkerTests", dependencies: ["Worker", "Checkpoint"]),
     .testTarget(name: "SyntheticTests", dependencies: ["Synthetic"]),
-    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"]),
+    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator", "Worker"]),
     .testTarget(name: "EndToEndTests", dependencies: ["sail", "JSONText"]),
   ],
   swiftLanguageModes: [.v6]

@@ -6,3 +6,4 @@ static inline size_t sail_json_load_flags(void) {
   return JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
 }
 static inline void sail_json_release(json_t *value) { json_decref(value); }
+static inline size_t sail_json_integers_as_reals(void) { return JSON_DECODE_INT_AS_REAL; }

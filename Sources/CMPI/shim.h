@@ -12,3 +12,6 @@ static inline MPI_Datatype sail_mpi_float(void) { return MPI_FLOAT; }
 static inline MPI_Op sail_mpi_min(void) { return MPI_MIN; }
 static inline MPI_Op sail_mpi_sum(void) { return MPI_SUM; }
 static inline MPI_Status *sail_mpi_statuses_ignore(void) { return MPI_STATUSES_IGNORE; }
+static inline int sail_mpi_max_library_version_string(void) {
+  return MPI_MAX_LIBRARY_VERSION_STRING;
+}

@@ -28,6 +28,7 @@ struct PlaneFileIndex: Sendable {
   static let footerBytes = 48
   /// The longest block that is read: it bounds the memory that a lying file can ask for.
   static let longestBlock = 1 << 24
+  static let longestIndexBytes = 100_000_000
 
   var blockLength: Int
   var entries: [Entry]
@@ -70,8 +71,10 @@ struct PlaneFileIndex: Sendable {
       footer.suffix(magicBytes).elementsEqual(PlaneFileIndex.magic)
     else { throw refuse("it does not begin and end with SAILPLN1") }
     var footerFields = ByteFields(footer)
-    guard let indexBytes = footerFields.integer(byteCount: 8), indexBytes <= file.size - outerBytes
-    else { throw refuse("its index would be longer than the file") }
+    // The limit is for sparse files, whose size backs up nothing: 25 TB of floats need this much.
+    guard let indexBytes = footerFields.integer(byteCount: 8),
+      indexBytes <= min(file.size - outerBytes, PlaneFileIndex.longestIndexBytes)
+    else { throw refuse("its index would be longer than the file or the limit") }
     let indexStart = file.size - PlaneFileIndex.footerBytes - indexBytes
     let bytes = try file.bytes(count: indexBytes, at: indexStart)
     guard digest(ofBytes: bytes).utf8.elementsEqual(footer[8..<40]) else {

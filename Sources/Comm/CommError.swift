@@ -14,6 +14,7 @@ public struct CommError: Error, CustomStringConvertible, Sendable {
 ///
 /// Every rank throws it, so every rank leaves by the same way: ``withMPI(options:describe:_:)`` prints
 /// `message` on the rank it came from only, finalizes, and answers `code` everywhere.
+/// Whoever catches one must do so on every rank: a rank that goes on alone hangs the job.
 public struct AgreedFailure: Error, CustomStringConvertible, Sendable {
   /// The sentence for the user, as described by the failing rank.
   public let message: String

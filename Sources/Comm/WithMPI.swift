@@ -4,7 +4,7 @@ import Glibc
 /// Runs `body` inside an MPI session and answers the exit code of the process.
 ///
 /// Started without `mpirun`, the world has one rank. When `body` throws on any rank alone, its message
-/// is printed once on stderr and `MPI_Abort` ends the whole job: finalizing there would wait for the
+/// is printed on stderr and `MPI_Abort` ends the whole job: finalizing there would wait for the
 /// other ranks for ever. An ``AgreedFailure`` is thrown by all ranks, so all finalize and answer its
 /// code. Must be called on the main thread, once in a process.
 ///
@@ -36,15 +36,11 @@ public func withMPI(
   } catch let failure as AgreedFailure {
     if failure.rank == session.rank { complain(failure.message) }
     return finalized(failure.code)
-  } catch  where session.size == 1 {
+  } catch {
+    if session.size > 1 { leave(because: error, describe: describe) }
     let (message, code) = describe(error)
     complain(message)
     return finalized(code)
-  } catch {
-    // Ranks that fail in the same way at the same moment say it once: the others wait for the first
-    // to end the job, which it does long before a tenth of a second is over.
-    usleep(UInt32(min(session.rank, 10)) * 100_000)
-    leave(because: error, describe: describe)
   }
 }
 
@@ -69,11 +65,20 @@ private func leave(
   because error: any Error, describe: (any Error) -> (message: String, code: Int32)
 ) -> Never {
   let (message, code) = describe(error)
-  complain(message)
   var initialized: Int32 = 0
-  if MPI_Initialized(&initialized) == MPI_SUCCESS, initialized != 0 {
-    MPI_Abort(sail_mpi_comm_world(), code)
+  var finalized: Int32 = 0
+  MPI_Initialized(&initialized)
+  MPI_Finalized(&finalized)
+  let running = initialized != 0 && finalized == 0
+  if running {
+    // Ranks that fail in the same way at the same moment say it once a node: the others wait for the
+    // first to end the job. Between nodes that takes longer than is worth waiting for.
+    var rank: Int32 = 0
+    MPI_Comm_rank(sail_mpi_comm_world(), &rank)
+    if rank > 0 { usleep(200_000 + UInt32(min(rank, 10)) * 50_000) }
   }
+  complain(message)
+  if running { MPI_Abort(sail_mpi_comm_world(), code) }
   _exit(code)
 }
 

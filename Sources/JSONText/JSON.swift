@@ -4,7 +4,8 @@ import CJansson
 ///
 /// Foundation's readers compare keys by canonical equivalence and so lose vocabulary entries that
 /// differ only in Unicode composition; this one, on jansson, does not. Reading refuses duplicate
-/// keys, invalid UTF-8, lone surrogates, integers beyond 64 bits and nesting beyond 2048.
+/// keys, invalid UTF-8, lone surrogates and nesting beyond 2048. An integer beyond 64 bits, such as
+/// the `model_max_length` that transformers writes, becomes the nearest double.
 public enum JSON: Sendable {
   /// The literal `null`.
   case null
@@ -50,8 +51,14 @@ extension JSON {
   public init(parsing bytes: UnsafeRawBufferPointer) throws(JSONError) {
     var failure = json_error_t()
     let text = bytes.bindMemory(to: CChar.self)
-    guard let root = json_loadb(text.baseAddress, text.count, sail_json_load_flags(), &failure)
-    else {
+    let flags = sail_json_load_flags()
+    var loaded = json_loadb(text.baseAddress, text.count, flags, &failure)
+    let isOverflow = loaded == nil && json_error_code(&failure) == json_error_numeric_overflow
+    if isOverflow {
+      loaded = json_loadb(
+        text.baseAddress, text.count, flags | sail_json_integers_as_reals(), &failure)
+    }
+    guard let root = loaded else {
       let reason = withUnsafeBytes(of: failure.text) { raw in
         String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
       }
@@ -59,7 +66,7 @@ extension JSON {
         description: "not valid JSON at line \(failure.line), column \(failure.column): \(reason)")
     }
     defer { sail_json_release(root) }
-    self = JSON(copying: root)
+    self = JSON(copying: root, wholeRealsAreIntegers: isOverflow)
   }
 
   /// Reads one JSON value from UTF-8 bytes.
@@ -76,7 +83,10 @@ extension JSON {
     self = try result.get()
   }
 
-  private init(copying value: UnsafeMutablePointer<json_t>) {
+  private init(copying value: UnsafeMutablePointer<json_t>, wholeRealsAreIntegers: Bool) {
+    func copy(_ child: UnsafeMutablePointer<json_t>) -> JSON {
+      JSON(copying: child, wholeRealsAreIntegers: wholeRealsAreIntegers)
+    }
     switch sail_json_type(value) {
     case JSON_OBJECT:
       var members: [Member] = []
@@ -84,7 +94,7 @@ extension JSON {
       var iterator = json_object_iter(value)
       while let position = iterator {
         if let key = json_object_iter_key(position), let child = json_object_iter_value(position) {
-          members.append(Member(key: String(cString: key), value: JSON(copying: child)))
+          members.append(Member(key: String(cString: key), value: copy(child)))
         }
         iterator = json_object_iter_next(value, position)
       }
@@ -92,14 +102,20 @@ extension JSON {
     case JSON_ARRAY:
       self = .array(
         (0..<json_array_size(value)).map { index in
-          json_array_get(value, index).map { JSON(copying: $0) } ?? .null
+          json_array_get(value, index).map { copy($0) } ?? .null
         })
     case JSON_STRING:
       let length = json_string_length(value)
       let bytes = UnsafeRawBufferPointer(start: json_string_value(value), count: length)
       self = .string(String(decoding: bytes, as: UTF8.self))
     case JSON_INTEGER: self = .integer(Int64(json_integer_value(value)))
-    case JSON_REAL: self = .number(json_real_value(value))
+    case JSON_REAL:
+      let number = json_real_value(value)
+      if wholeRealsAreIntegers, abs(number) < 0x1p53, let whole = Int64(exactly: number) {
+        self = .integer(whole)
+      } else {
+        self = .number(number)
+      }
     case JSON_TRUE: self = .boolean(true)
     case JSON_FALSE: self = .boolean(false)
     default: self = .null

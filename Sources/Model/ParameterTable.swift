@@ -107,24 +107,38 @@ public struct ParameterTable: Sendable {
   }
 }
 
-/// Fills a flat allocation with random weights as transformers initialises a Qwen2 model.
+/// Fills part of a flat allocation with random weights as transformers initialises a Qwen2 model.
 ///
 /// Matrices are normal with the configuration's `initializer_range`, biases 0, norm weights 1. Each
-/// number is keyed by (seed, tensor, index).
+/// number is keyed by (seed, tensor, index), so that all parts together are the same for any cut.
+/// - Parameters:
+///   - weights: the flat allocation.
+///   - table: where each tensor lies.
+///   - configuration: the decoder.
+///   - seed: seed of the weights.
+///   - part: this part's number, from 0.
+///   - partCount: how many parts there are.
+///   - pool: the threads.
 public func initializeWeights(
   _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
-  configuration: DecoderConfiguration, seed: UInt64
+  configuration: DecoderConfiguration, seed: UInt64, part: Int = 0, of partCount: Int = 1,
+  pool: ThreadPool = ThreadPool(threadCount: 1)
 ) {
   let random = KeyedRandom(seed: seed, purpose: .initialization)
   for (number, parameter) in table.parameters.enumerated() {
     let target = weights + parameter.offset
-    if parameter.shape.count == 1 {
+    if parameter.shape.count > 1 {
+      let pairCount = (parameter.count + 1) / 2
+      let pairs = pairCount * part / partCount..<pairCount * (part + 1) / partCount
+      pool.forEachPart(of: pairs.count) { range, _ in
+        fillNormal(
+          target, count: parameter.count, deviation: configuration.initializerRange,
+          random: random, key: number,
+          pairs: pairs.lowerBound + range.lowerBound..<pairs.lowerBound + range.upperBound)
+      }
+    } else if part == 0 {
       let isNorm = parameter.name.hasSuffix("norm.weight")
       target.update(repeating: isNorm ? 1 : 0, count: parameter.count)
-    } else {
-      fillNormal(
-        target, count: parameter.count, deviation: configuration.initializerRange, random: random,
-        key: number)
     }
   }
 }

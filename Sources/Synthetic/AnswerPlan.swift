@@ -43,13 +43,13 @@ extension AnswerPlan {
     let domainItems = Lexicon.domains[request.domain].items
     var named = request.items.filter { _ in draws.chance(between(0.6, 0.95)) }
     if named.isEmpty { named = [draws.pick(request.items)] }
-    if draws.chance(0.3) { named = draws.shuffled(named) }
+    if draws.chance(0.1) { named = draws.shuffled(named) }
     if let priority = request.priority, let place = named.firstIndex(of: priority),
       draws.chance(between(0.1, 0.6))
     {
       named.insert(named.remove(at: place), at: 0)
     }
-    for probability in [between(0.5, 0.05), 0.15] where draws.chance(probability) {
+    for probability in [between(0.4, 0.03), 0.1] where draws.chance(probability) {
       let other = draws.pick(domainItems)
       if !named.contains(other) { named.insert(other, at: draws.index(named.count + 1)) }
     }
@@ -57,7 +57,7 @@ extension AnswerPlan {
     offer = form(.offer, &draws)
     isRepeated = draws.chance(between(0.1, 0))
     number = request.total
-    if !draws.chance(between(0.45, 0.95)) {
+    if !draws.chance(between(0.55, 0.97)) {
       number = draws.chance(0.4) ? request.numbers[0] : request.total
       number += draws.chance(0.5) ? 1 : -1
     }

@@ -19,34 +19,34 @@ enum Lexicon {
   static let domains: [Domain] = [
     Domain(
       thing: "trip to", article: "a", verb: "plan",
-      topics: words("Rome Paris Lisbon Oslo Cairo Kyoto Prague Dublin"),
+      topics: words("Rome Paris Lisbon Oslo Cairo Kyoto"),
       items: words(
-        "museums markets beaches castles gardens bridges harbours theatres temples parks towers cafes"
+        "museums markets beaches castles gardens bridges harbours theatres"
       ),
       units: ("adults", "children", "people")),
     Domain(
       thing: "recipe for", article: "a", verb: "write",
-      topics: words("soup stew salad curry pasta pie risotto pancakes"),
+      topics: words("soup stew salad curry pasta pie"),
       items: words(
-        "rice beans corn garlic onions carrots peppers mushrooms cheese ginger lentils spinach"),
+        "rice beans corn garlic onions carrots peppers mushrooms"),
       units: ("friends", "cousins", "portions")),
     Domain(
       thing: "service for the", article: "a", verb: "arrange",
-      topics: words("bike car van boat truck tractor scooter bus"),
+      topics: words("bike car van boat truck tractor"),
       items: words(
-        "brakes lights tyres chains engines doors mirrors seats belts filters locks pumps"),
+        "brakes lights tyres chains engines doors mirrors seats"),
       units: ("mechanics", "trainees", "workers")),
     Domain(
       thing: "meeting about", article: "a", verb: "prepare",
-      topics: words("budgets sales safety hiring travel research quality training"),
+      topics: words("budgets sales safety hiring travel research"),
       items: words(
-        "slides charts notes demos figures reports videos samples surveys plans posters minutes"),
+        "slides charts notes demos figures reports videos samples"),
       units: ("managers", "clerks", "chairs")),
     Domain(
       thing: "order for the", article: "an", verb: "place",
-      topics: words("office school clinic library hotel studio bakery garage"),
+      topics: words("office school clinic library hotel studio"),
       items: words(
-        "pens paper tape folders lamps shelves desks clocks printers envelopes staplers stamps"),
+        "pens paper tape folders lamps shelves desks clocks"),
       units: ("teams", "guests", "boxes")),
   ]
 
@@ -73,8 +73,10 @@ enum Lexicon {
   }
 }
 
-/// The tokens of a text as the grammar sees them: runs of ASCII letters and digits, and single other
-/// bytes; white space only separates. Every byte outside ASCII is a token that no rule knows.
+/// The tokens of a text as the grammar sees them.
+///
+/// Runs of ASCII letters and digits, and single other bytes; white space only separates. Every byte
+/// outside ASCII is a token that no rule knows.
 func grammarTokens(of text: String) -> [String] {
   var tokens: [String] = []
   var word: [UInt8] = []

@@ -50,7 +50,7 @@ extension Request {
     domain = draws.index(Lexicon.domains.count)
     let words = Lexicon.domains[domain]
     topic = draws.pick(words.topics)
-    let itemCount = 2 + draws.weighted([0.3, 0.45, 0.25])
+    let itemCount = 2 + draws.weighted([0.35, 0.4, 0.25])
     items = Array(draws.shuffled(words.items).prefix(itemCount))
     priority = draws.chance(0.5) ? draws.pick(Array(items.dropFirst())) : nil
     tone = draws.pick([Tone.formal, .plain, .casual])

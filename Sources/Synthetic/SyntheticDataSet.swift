@@ -24,8 +24,8 @@ public struct SyntheticDataSet {
     public var evalCount = 512
     /// Prompts for generation.
     public var promptCount = 256
-    /// Token ids at most, the special ones included.
-    public var vocabularySize = 768
+    /// Token ids at most, the special ones included; the default grammar makes about 760.
+    public var vocabularySize = 1024
     /// The sizes of the model.
     public var model = SmallModel()
 
@@ -39,7 +39,7 @@ public struct SyntheticDataSet {
   /// prompt occurs twice, in one file or in two. The same settings give the same bytes.
   /// - Parameters:
   ///   - settings: what to write.
-  ///   - folder: the path of the folder; its parent exists.
+  ///   - folder: the path of the folder; missing parents are made.
   ///   - progress: told what is being written, one line a call.
   /// - Throws: `SyntheticError` on unusable settings or paths; nothing is left behind then.
   public static func write(

@@ -14,6 +14,12 @@ public struct AttentionSegment: Sendable {
   }
 
   var keyCount: Int { prefix.count + rows.count }
+
+  /// Queries go in tiles of this many rows: small ones for short segments, which waste less padding.
+  fileprivate var tile: Int { keyCount <= 256 ? 32 : 64 }
+
+  /// Keys with zero rows up to whole tiles, so that products come in few shapes; zeros change no sum.
+  fileprivate var paddedKeyCount: Int { (keyCount + tile - 1) / tile * tile }
 }
 
 /// Segments that share a prompt; the first has no prefix, the prefixes of the others are rows of it.
@@ -50,12 +56,6 @@ public struct AttentionHeads: Sendable {
   var scale: Float { 1 / Float(size).squareRoot() }
 }
 
-// Queries go in tiles of 64 rows; keys are padded with zero rows to whole tiles, so that products
-// come in few shapes. Zeros change no bit of a sum.
-private let tile = 64
-
-private func padded(_ count: Int) -> Int { (count + tile - 1) / tile * tile }
-
 extension Compute {
   /// Causal attention over a packed batch: out = softmax(q kᵀ/√size + mask) v for every head.
   ///
@@ -76,7 +76,8 @@ extension Compute {
       let family = families[task / heads.keyValueCount]
       let keyValueHead = task % heads.keyValueCount
       for segment in family.segments {
-        let keys = padded(segment.keyCount)
+        let keys = segment.paddedKeyCount
+        let tile = segment.tile
         let size = heads.size
         withScratch(2 * keys * size + 2 * tile * size + tile * keys, thread: thread) { memory in
           let key = memory
@@ -141,7 +142,8 @@ extension Compute {
     thread: Int
   ) {
     let size = heads.size
-    let keys = padded(segment.keyCount)
+    let keys = segment.paddedKeyCount
+    let tile = segment.tile
     let engine = engines[thread]
     withScratch(4 * keys * size + 3 * tile * size + 2 * tile * keys, thread: thread) { memory in
       let key = memory
@@ -181,8 +183,7 @@ extension Compute {
               gradient[index] = probability[index] * (gradient[index] - mean)
             }
           }
-          (dScores + block.count * block.keys).update(
-            repeating: 0, count: (tile - block.count) * block.keys)
+          block.zeroUnusedRows(of: dScores, columns: block.keys)
           engine.multiply(
             ProductShape(rows: tile, columns: size, inner: block.keys), dScores, key,
             into: dQuery)
@@ -208,8 +209,9 @@ extension AttentionHeads {
   }
 }
 
-/// Up to 64 query rows of a segment and the keys that they can see.
+/// Query rows of a tile and the keys that they can see.
 private struct QueryBlock {
+  let tile: Int
   let firstRow: Int
   let count: Int
   /// Keys that the block's first row sees.
@@ -218,10 +220,15 @@ private struct QueryBlock {
   let keys: Int
 
   init(_ segment: AttentionSegment, start: Int) {
+    tile = segment.tile
     firstRow = segment.rows.lowerBound + start
     count = min(tile, segment.rows.count - start)
     firstVisible = segment.prefix.count + start + 1
-    keys = padded(firstVisible + count - 1)
+    keys = (firstVisible + count - 1 + tile - 1) / tile * tile
+  }
+
+  func zeroUnusedRows(of dense: Floats, columns: Int) {
+    (dense + count * columns).update(repeating: 0, count: (tile - count) * columns)
   }
 }
 
@@ -236,7 +243,7 @@ private func gather(
       target += size
     }
   }
-  target.update(repeating: 0, count: (padded(segment.keyCount) - segment.keyCount) * size)
+  target.update(repeating: 0, count: (segment.paddedKeyCount - segment.keyCount) * size)
 }
 
 /// Adds dense gradients to the prefix's rows, writes them to the segment's own.
@@ -263,7 +270,7 @@ private func gatherQueries(
     let target = query + row * size
     for index in 0..<size { target[index] = source[index] * heads.scale }
   }
-  (query + block.count * size).update(repeating: 0, count: (tile - block.count) * size)
+  block.zeroUnusedRows(of: query, columns: size)
 }
 
 /// Scores to probabilities, zero where a row may not look; rows beyond the block become zero.
@@ -278,8 +285,7 @@ private func softmax(_ scores: Floats, _ block: QueryBlock, logSumExp: Floats) {
     (line + visible).update(repeating: 0, count: block.keys - visible)
     logSumExp[block.firstRow + row] = largest + log(sum)
   }
-  (scores + block.count * block.keys).update(
-    repeating: 0, count: (tile - block.count) * block.keys)
+  block.zeroUnusedRows(of: scores, columns: block.keys)
 }
 
 /// Scores to probabilities by the saved log-sum-exp.
@@ -290,8 +296,7 @@ private func probabilities(_ scores: Floats, _ block: QueryBlock, logSumExp: Con
     _ = exponentialsInPlace(line, shift: logSumExp[block.firstRow + row], count: visible)
     (line + visible).update(repeating: 0, count: block.keys - visible)
   }
-  (scores + block.count * block.keys).update(
-    repeating: 0, count: (tile - block.count) * block.keys)
+  block.zeroUnusedRows(of: scores, columns: block.keys)
 }
 
 /// x ← e^(x − shift); returns the sum, eight lanes in order, then their tree, then the tail.

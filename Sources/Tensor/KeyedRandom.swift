@@ -12,6 +12,8 @@ public enum DrawPurpose: UInt32, Sendable {
   case sampling = 5
   /// The preference label of a row.
   case label = 6
+  /// The tokens of completions that evaluation generates.
+  case evaluation = 8
   /// Synthetic data.
   case synthetic = 7
 }

@@ -74,7 +74,8 @@ public final class ThreadPool: @unchecked Sendable {
       generation.add(1, ordering: .sequentiallyConsistent)
       if sleepers.load(ordering: .sequentiallyConsistent) > 0 { wakeSleepers() }
       takeTasks(escapable, count: count, thread: 0)
-      while busyWorkers.load(ordering: .acquiring) > 0 { sail_pause() }
+      var spinCount = 0
+      while busyWorkers.load(ordering: .acquiring) > 0 { wait(&spinCount) }
       self.body = nil
     }
   }
@@ -113,9 +114,10 @@ public final class ThreadPool: @unchecked Sendable {
   }
 
   private func waitForJob(after seen: Int) {
-    for _ in 0..<20_000 {
+    var spinCount = 0
+    while spinCount < 20_000 {
       if generation.load(ordering: .acquiring) > seen { return }
-      sail_pause()
+      wait(&spinCount)
     }
     pthread_mutex_lock(mutex)
     sleepers.add(1, ordering: .sequentiallyConsistent)
@@ -124,6 +126,14 @@ public final class ThreadPool: @unchecked Sendable {
     }
     sleepers.subtract(1, ordering: .sequentiallyConsistent)
     pthread_mutex_unlock(mutex)
+  }
+
+  /// Waits a moment; after some moments it lets others have the CPU.
+  ///
+  /// With more threads than CPUs, the thread waited for may need the very CPU of the one that waits.
+  private func wait(_ spinCount: inout Int) {
+    spinCount += 1
+    if spinCount < 200 || spinCount % 16 != 0 { sail_pause() } else { sched_yield() }
   }
 
   private func wakeSleepers() {

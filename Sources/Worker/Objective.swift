@@ -129,10 +129,12 @@ public func pairLoss(
     isFirstChosen = isFirst
   case .expected:
     let q = sigmoid(u)
-    let entropy = -q * logSigmoid(u) - (1 - q) * logSigmoid(-u)
+    // Not 1 − q, which has no digits left where q is near 1.
+    let other = sigmoid(-u)
+    let entropy = -q * logSigmoid(u) - other * logSigmoid(-u)
     value = -entropy
     loss = preference * entropy
-    dU = -preference * q * (1 - q) * u
+    dU = -preference * q * other * u
     isFirstChosen = nil
   case .mostLikely:
     let isTie = abs(u) < tieWidth

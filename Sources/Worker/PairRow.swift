@@ -12,7 +12,9 @@ public struct PairRow: Sendable {
   public var second: [Int32]
   /// Who says which response is better.
   public var label: PairLabel
-  /// Contributes 0 but stays in the divisor: the oracle failed, or there are no tokens.
+  /// Contributes nothing: the oracle failed, or there are no tokens.
+  ///
+  /// It stays in the divisor.
   public var isDropped: Bool
   /// log π_ref of the first response.
   public var referenceFirst = 0.0

@@ -194,18 +194,38 @@ struct PlaneFileTests {
     }
   }
 
+  @Test("A sparse file cannot make its index huge")
+  func sparse() throws {
+    try withTemporaryFolder { path in
+      let size = 1 << 40
+      try store(PlaneFileIndex.magic, path + "/state")
+      let file = try #require(fopen(path + "/state", "r+"))
+      defer { fclose(file) }
+      try #require(ftruncate(fileno(file), size) == 0)
+      let indexBytes = UInt64(size - 8 - PlaneFileIndex.footerBytes)
+      let footer =
+        (0..<8).map { UInt8(truncatingIfNeeded: indexBytes >> (8 * UInt64($0))) }
+        + [UInt8](repeating: 0, count: 32) + PlaneFileIndex.magic
+      try #require(fseek(file, size - PlaneFileIndex.footerBytes, SEEK_SET) == 0)
+      try #require(fwrite(footer, 1, footer.count, file) == footer.count && fflush(file) == 0)
+      #expect(sentence { _ = try PlaneFile(path: path + "/state") }.contains("or the limit"))
+    }
+  }
+
   @Test("What cannot be written")
   func unwritable() throws {
     try withTemporaryFolder { path in
-      try [Float(1)].withUnsafeBufferPointer { numbers in
-        #expect(
-          sentence { _ = try writePlaneFile([("a", numbers), ("a", numbers)], path: path + "/x") }
-            .contains("named \"a\""))
-        #expect(
-          sentence { _ = try writePlaneFile([("a", numbers)], path: path + "/no/x") }
-            .contains("No such file"))
+      func message(_ names: [String], _ file: String) -> String {
+        sentence {
+          try [Float(1)].withUnsafeBufferPointer { numbers in
+            _ = try writePlaneFile(names.map { ($0, numbers) }, path: file)
+          }
+        }
       }
-      #expect(try FileManager.default.contentsOfDirectory(atPath: path) == [])
+      #expect(message(["a", "a"], path + "/x").contains("named \"a\""))
+      #expect(message(["a"], path + "/no/x").contains("No such file"))
+      let left = try FileManager.default.contentsOfDirectory(atPath: path)
+      #expect(left == [])
     }
   }
 }

@@ -230,6 +230,8 @@ def end_tokens(folder, tokenizer):
     """The end token that a completion gets, and all at which generation ends."""
     ends = []
     for name in ["generation_config.json", "config.json"]:
+        if not os.path.exists(os.path.join(folder, name)):
+            continue
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             value = json.load(file).get("eos_token_id")
         ends += value if isinstance(value, list) else [value]

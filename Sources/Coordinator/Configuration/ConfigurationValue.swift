@@ -56,7 +56,7 @@ extension ConfigurationValue {
     _ yaml: String, name: String, fixedPlace: String? = nil
   ) throws(ConfigurationError) -> ConfigurationValue? {
     let root: Node?
-    do { root = try Yams.compose(yaml: yaml) } catch {
+    do { root = try Yams.compose(yaml: yaml, .default, .default, .utf8) } catch {
       throw syntaxError(error, name: name, fixedPlace: fixedPlace)
     }
     guard let root else { return nil }

@@ -24,7 +24,9 @@ extension RunConfiguration {
     do { bytes = try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
       throw ConfigurationError(path, "the run file cannot be read: \(error.localizedDescription)")
     }
-    guard let text = String(validating: bytes, as: UTF8.self) else {
+    let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+    let content = bytes.starts(with: mark) ? bytes.dropFirst(mark.count) : bytes
+    guard let text = String(validating: content, as: UTF8.self) else {
       throw ConfigurationError(path, "the run file is not UTF-8 text; save it as UTF-8")
     }
     return try parse(text, name: path, overrides: overrides)

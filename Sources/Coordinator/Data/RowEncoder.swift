@@ -62,7 +62,7 @@ public struct RowEncoder {
     return try nonEmpty(result, name: name)
   }
 
-  /// Encodes prompts; of the limits only the prompt's applies.
+  /// Encodes prompts; the limits see a row without a completion.
   ///
   /// - Parameters:
   ///   - rows: the rows of text.

@@ -11,6 +11,7 @@ import JSONText
 ///   - weights: the flat allocation.
 ///   - type: number type of the file.
 ///   - assets: files that go along; `config.json` gets the number type.
+/// - Throws: `CheckpointError` or `DataError` if the folder cannot be written.
 func writeModelFolder(
   _ folder: String, placements: [TensorPlacement], weights: UnsafeBufferPointer<Float>,
   type: NumberType, assets: [(name: String, bytes: [UInt8])]

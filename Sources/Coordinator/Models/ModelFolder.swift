@@ -40,6 +40,7 @@ public struct ModelFolder {
   /// - Parameters:
   ///   - configuration: path of a `config.json`.
   ///   - tokenizer: a folder with `tokenizer.json`, or that file.
+  /// - Throws: what is wrong with one of the files.
   public init(configuration: String, tokenizer: String) throws {
     let isFile = tokenizer.hasSuffix(".json")
     let folder = isFile ? (tokenizer as NSString).deletingLastPathComponent : tokenizer

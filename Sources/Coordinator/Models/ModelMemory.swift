@@ -20,6 +20,7 @@ struct ModelMemory {
   ///   - reference: the frozen model, nil for none.
   ///   - hasGradient: whether each rank needs a gradient.
   ///   - communicator: all ranks; collective.
+  /// - Throws: an error if a node lacks room.
   init(
     policy: ModelFolder, reference: ModelFolder?, hasGradient: Bool,
     communicator: borrowing Communicator
@@ -64,14 +65,14 @@ func readWeights(
   try communicator.barrier()
 }
 
-/// Fills the node's copy with random weights; collective.
+/// Fills the node's copy with random weights, each rank a part; collective.
 func drawWeights(
-  _ weights: DecoderWeights, seed: UInt64, communicator: borrowing Communicator
+  _ weights: DecoderWeights, seed: UInt64, pool: ThreadPool,
+  communicator: borrowing Communicator
 ) throws {
-  if communicator.nodeRank == 0 {
-    initializeWeights(
-      weights.base, table: weights.table, configuration: weights.configuration, seed: seed)
-  }
+  initializeWeights(
+    weights.base, table: weights.table, configuration: weights.configuration, seed: seed,
+    part: communicator.nodeRank, of: communicator.nodeSize, pool: pool)
   try communicator.barrier()
 }
 

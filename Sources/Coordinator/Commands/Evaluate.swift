@@ -1,0 +1,177 @@
+import Checkpoint
+import Comm
+import Foundation
+import JSONText
+import Model
+import Tensor
+import Worker
+
+/// What `sail evaluate` is asked.
+public struct EvaluateOptions: Sendable {
+  /// Model folder.
+  public var model: String
+  /// Preference pairs.
+  public var data: String
+  /// Reference folder, nil for none.
+  public var reference: String?
+  /// Oracle that scores generations, nil for none.
+  public var judge: RunConfiguration.OracleSource?
+  /// Files of generations to compare with, as `sail generate` or `sail evaluate` write them.
+  public var opponents: [(name: String, path: String)]
+  /// Folder to write.
+  public var output: String
+  /// β of the implicit reward.
+  public var beta: Double
+  /// Most pairs, nil for all.
+  public var limit: Int?
+  /// Most tokens of a generation.
+  public var maxNewTokens: Int
+  /// Temperature of the generations.
+  public var temperature: Double
+  /// Seed of the draws.
+  public var seed: UInt64
+  /// Threads a rank, nil for all that it may use.
+  public var threads: Int?
+
+  /// Options from their parts.
+  public init(
+    model: String, data: String, reference: String?, judge: RunConfiguration.OracleSource?,
+    opponents: [(name: String, path: String)], output: String, beta: Double, limit: Int?,
+    maxNewTokens: Int, temperature: Double, seed: UInt64, threads: Int?
+  ) {
+    self.model = model
+    self.data = data
+    self.reference = reference
+    self.judge = judge
+    self.opponents = opponents
+    self.output = output
+    self.beta = beta
+    self.limit = limit
+    self.maxNewTokens = maxNewTokens
+    self.temperature = temperature
+    self.seed = seed
+    self.threads = threads
+  }
+}
+
+/// One pair's numbers.
+private struct EvaluatedPair {
+  var logs: [Double]
+  var references: [Double]?
+  var completion: Completion
+  var completionReference: Double?
+  /// Scores of the generation and of the chosen response.
+  var scores: [Double]?
+}
+
+/// Evaluates a model on held-out pairs and its own generations; collective.
+///
+/// Writes `metrics.json` (every figure with its 95 % interval), `pairs.jsonl` and
+/// `generations.jsonl` into the output folder, and a table on standard output.
+/// - Parameters:
+///   - options: model, data, reference, judge, opponents.
+///   - communicator: all ranks.
+/// - Returns: the exit code.
+/// - Throws: what is wrong with model, data or judge.
+public func evaluate(
+  _ options: EvaluateOptions, communicator: borrowing Communicator
+) throws -> Int32 {
+  let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
+  let start = Stopwatch.now
+  let (texts, oracle, opponents) = try communicator.agree {
+    let rows = try PreferenceRow.read(path: options.data)
+    let texts = Array(rows.prefix(options.limit ?? rows.count))
+    return (
+      texts, try makeOracle(options.judge),
+      try options.opponents.map { ($0.name, try Opponent(path: $0.path, prompts: texts)) }
+    )
+  }
+  let model = try LoadedModel(
+    path: options.model, reference: options.reference, threads: .init(options.threads),
+    communicator: communicator)
+  let rows = try communicator.agree {
+    try everyPair(texts, of: model.folder, name: options.data)
+  }
+  let lines = try mapRows(
+    count: rows.count, batch: 16, what: "evaluate", progress: progress,
+    communicator: communicator
+  ) { range in
+    try evaluatePairs(
+      Array(rows[range]), texts: Array(texts[range]), first: range.lowerBound, model: model,
+      oracle: oracle, options: options
+    ).enumerated().map { position, pair in
+      record(pair, text: texts[range.lowerBound + position], model: model.folder)
+    }
+  }
+  guard communicator.rank == 0 else {
+    try communicator.barrier()
+    return 0
+  }
+  let records = try lines.map { try parseJSON($0, source: "evaluation") }
+  // The opponents' texts are few and scored here, against the same chosen responses' prompts.
+  let report = try evaluationReport(
+    records, options: options, oracle: oracle, opponents: opponents, texts: texts,
+    seconds: Stopwatch.now - start)
+  try writeEvaluation(records, report, folder: options.output)
+  print(report.table)
+  try communicator.barrier()
+  return 0
+}
+
+private func evaluatePairs(
+  _ rows: [TokenPair], texts: [PreferenceRow], first: Int, model: LoadedModel, oracle: Oracle?,
+  options: EvaluateOptions
+) throws -> [EvaluatedPair] {
+  let worker = model.worker
+  let families = rows.map {
+    PromptFamily(prompt: $0.prompt, completions: [$0.chosen, $0.rejected])
+  }
+  let logs = worker.logProbabilities(of: families)
+  let references = model.reference.map { _ in worker.referenceLogProbabilities(of: families) }
+  let completions = worker.rollout(
+    rows.indices.map {
+      GenerationRequest(prompt: rows[$0].prompt, sampleCount: 1, row: first + $0)
+    },
+    settings: GenerationSettings(
+      rule: SamplingRule(temperature: options.temperature),
+      maxNewTokens: options.maxNewTokens, endTokens: model.folder.endTokens),
+    random: KeyedRandom(seed: options.seed, purpose: .evaluation), step: 0
+  ).map { $0[0] }
+  let completionReferences = model.reference.map { _ in
+    worker.referenceLogProbabilities(
+      of: zip(rows, completions).map {
+        PromptFamily(prompt: $0.prompt, completions: [$1.tokens])
+      })
+  }
+  let answers = try oracle?.score(
+    zip(texts, completions).map { text, completion in
+      OracleQuestion(
+        prompt: text.prompt,
+        completions: [model.folder.tokenizer.decode(completion.tokens), text.chosen])
+    })
+  return rows.indices.map { index in
+    var scores: [Double]?
+    if let answers, case .scores(let values) = answers[index] { scores = values }
+    return EvaluatedPair(
+      logs: logs[index], references: references?[index], completion: completions[index],
+      completionReference: completionReferences?[index][0], scores: scores)
+  }
+}
+
+/// A line that carries a pair's numbers between ranks and into `pairs.jsonl`.
+private func record(_ pair: EvaluatedPair, text: PreferenceRow, model: ModelFolder) -> [UInt8] {
+  func optional(_ value: Double?) -> JSON { value.map { .number($0) } ?? .null }
+  let json: JSON = [
+    "prompt": .string(text.prompt),
+    "logps/chosen": .number(pair.logs[0]), "logps/rejected": .number(pair.logs[1]),
+    "ref_logps/chosen": optional(pair.references?[0]),
+    "ref_logps/rejected": optional(pair.references?[1]),
+    "completion": .string(model.tokenizer.decode(pair.completion.tokens)),
+    "completion_tokens": .integer(Int64(pair.completion.tokens.count)),
+    "completion_logp": .number(pair.completion.logProbability),
+    "completion_ref_logp": optional(pair.completionReference),
+    "finish": .string(pair.completion.isEnded ? "eos" : "length"),
+    "score": optional(pair.scores?[0]), "chosen_score": optional(pair.scores?[1]),
+  ]
+  return Array(json.text.utf8)
+}

@@ -1,0 +1,101 @@
+import Comm
+import JSONText
+import Model
+import Tensor
+import Worker
+
+/// What `sail generate` is asked.
+public struct GenerateOptions: Sendable {
+  /// Model folder.
+  public var model: String
+  /// Lines with a prompt.
+  public var data: String
+  /// File to write.
+  public var output: String
+  /// Completions a prompt.
+  public var samples: Int
+  /// Most tokens of a completion.
+  public var maxNewTokens: Int
+  /// How tokens are chosen.
+  public var rule: SamplingRule
+  /// Seed of the draws.
+  public var seed: UInt64
+  /// Threads a rank, nil for all that it may use.
+  public var threads: Int?
+
+  /// Options from their parts.
+  public init(
+    model: String, data: String, output: String, samples: Int, maxNewTokens: Int,
+    temperature: Double, topP: Double, topK: Int, seed: UInt64, threads: Int?
+  ) {
+    self.model = model
+    self.data = data
+    self.output = output
+    self.samples = samples
+    self.maxNewTokens = maxNewTokens
+    rule = SamplingRule(temperature: temperature, topK: topK, topP: topP)
+    self.seed = seed
+    self.threads = threads
+  }
+}
+
+// Completions decoded together.
+let generationBatch = 64
+
+/// Writes completions of prompts, one line a prompt in the order of the data; collective.
+///
+/// - Parameters:
+///   - options: model, data, output, sampling.
+///   - communicator: all ranks.
+/// - Returns: the exit code.
+/// - Throws: what is wrong with model or data.
+public func generate(
+  _ options: GenerateOptions, communicator: borrowing Communicator
+) throws -> Int32 {
+  let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
+  let texts = try communicator.agree { try PromptRow.read(path: options.data) }
+  let model = try LoadedModel(
+    path: options.model, reference: nil, threads: .init(options.threads),
+    communicator: communicator)
+  let prompts = try communicator.agree {
+    try everyPrompt(texts.map(\.prompt), of: model.folder, name: options.data)
+  }
+  let settings = GenerationSettings(
+    rule: options.rule, maxNewTokens: options.maxNewTokens, endTokens: model.folder.endTokens)
+  let random = KeyedRandom(seed: options.seed, purpose: .sampling)
+  let lines = try mapRows(
+    count: prompts.count, batch: max(1, generationBatch / options.samples), what: "generate",
+    progress: progress, communicator: communicator
+  ) { range in
+    let completions = model.worker.rollout(
+      range.map {
+        GenerationRequest(prompt: prompts[$0], sampleCount: options.samples, row: $0)
+      }, settings: settings, random: random, step: 0)
+    return zip(range, completions).map { index, samples in
+      Array(line(texts[index].prompt, samples, model.folder).text.utf8)
+    }
+  }
+  try writeLines(lines, to: options.output, communicator: communicator)
+  return 0
+}
+
+private func line(_ prompt: String, _ samples: [Completion], _ model: ModelFolder) -> JSON {
+  [
+    "prompt": .string(prompt),
+    "completions": .array(samples.map { .string(model.tokenizer.decode($0.tokens)) }),
+    "token_ids": .array(samples.map { .array($0.tokens.map { .integer(Int64($0)) }) }),
+    "logps": .array(samples.map { .number($0.logProbability) }),
+    "finish": .array(samples.map { .string($0.isEnded ? "eos" : "length") }),
+  ]
+}
+
+/// All prompts as token ids; one without tokens is an error.
+func everyPrompt(
+  _ texts: [String], of model: ModelFolder, name: String
+) throws(DataError) -> [[Int32]] {
+  let prompts = texts.map { model.tokenizer.encode($0) }
+  if let row = prompts.firstIndex(where: \.isEmpty) {
+    throw DataError(name, "row \(row + 1) has a prompt without a token; give it some text")
+  }
+  return prompts
+}

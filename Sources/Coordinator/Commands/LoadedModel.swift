@@ -1,0 +1,91 @@
+import Comm
+import Model
+import Tensor
+import Worker
+
+/// A model for a command that does not train, with an optional reference.
+struct LoadedModel {
+  let folder: ModelFolder
+  let reference: ModelFolder?
+  let memory: ModelMemory
+  let worker: RankWorker
+
+  /// Reads models and weights; collective.
+  init(
+    path: String, reference referencePath: String?, threads: RunConfiguration.ThreadCount,
+    communicator: borrowing Communicator
+  ) throws {
+    let folders = try communicator.agree {
+      (try ModelFolder(path: path), try referencePath.map { try ModelFolder(path: $0) })
+    }
+    (folder, reference) = folders
+    memory = try ModelMemory(
+      policy: folder, reference: reference, hasGradient: false, communicator: communicator)
+    try readWeights(of: folder, into: memory.policy, communicator: communicator)
+    if let reference, let weights = memory.reference {
+      try readWeights(of: reference, into: weights, communicator: communicator)
+    }
+    let compute = Compute(threadCount: threadCount(threads, communicator: communicator))
+    worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
+  }
+}
+
+/// Deals rows to the ranks in fixed batches and collects the results in the order of the rows.
+///
+/// Batches do not depend on the rank count, so neither do results.
+/// - Parameters:
+///   - count: number of rows.
+///   - batch: rows worked on together.
+///   - what: name of the action, for the progress line.
+///   - progress: shown on rank 0.
+///   - communicator: all ranks; collective.
+///   - body: results of a batch, one a row.
+/// - Returns: all results, on every rank.
+/// - Throws: what `body` throws, and errors of MPI.
+func mapRows(
+  count: Int, batch: Int, what: String, progress: ProgressLine,
+  communicator: borrowing Communicator, _ body: (Range<Int>) throws -> [[UInt8]]
+) throws -> [[UInt8]] {
+  let batches = (count + batch - 1) / batch
+  let start = Stopwatch.now
+  var own: [[UInt8]] = []
+  for index in stride(from: communicator.rank, to: batches, by: communicator.size) {
+    let range = index * batch..<min(count, (index + 1) * batch)
+    own += try body(range)
+    progress.show(what, done: range.upperBound, of: count, since: start)
+  }
+  progress.finish()
+  let parts = try communicator.allGather(bytes: frame(own)).map(unframe)
+  var next = [Int](repeating: 0, count: parts.count)
+  var result: [[UInt8]] = []
+  result.reserveCapacity(count)
+  for row in 0..<count {
+    let owner = row / batch % communicator.size
+    result.append(parts[owner][next[owner]])
+    next[owner] += 1
+  }
+  return result
+}
+
+/// Lines one behind the other, each with its length in eight bytes before it.
+private func frame(_ lines: [[UInt8]]) -> [UInt8] {
+  var result: [UInt8] = []
+  for line in lines {
+    withUnsafeBytes(of: UInt64(line.count).littleEndian) { result += $0 }
+    result += line
+  }
+  return result
+}
+
+private func unframe(_ bytes: [UInt8]) -> [[UInt8]] {
+  var result: [[UInt8]] = []
+  var position = 0
+  while position + 8 <= bytes.count {
+    var length = 0
+    for index in (0..<8).reversed() { length = length << 8 | Int(bytes[position + index]) }
+    position += 8
+    result.append(Array(bytes[position..<position + length]))
+    position += length
+  }
+  return result
+}

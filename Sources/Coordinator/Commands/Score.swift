@@ -1,0 +1,104 @@
+import Checkpoint
+import Comm
+import JSONText
+import Model
+
+/// What `sail score` is asked.
+public struct ScoreOptions: Sendable {
+  /// Model folder.
+  public var model: String
+  /// Preference pairs.
+  public var data: String
+  /// File to write.
+  public var output: String
+  /// Reference folder, nil for none.
+  public var reference: String?
+  /// Threads a rank, nil for all that it may use.
+  public var threads: Int?
+
+  /// Options from their parts.
+  public init(model: String, data: String, output: String, reference: String?, threads: Int?) {
+    self.model = model
+    self.data = data
+    self.output = output
+    self.reference = reference
+    self.threads = threads
+  }
+}
+
+extension RunConfiguration.ThreadCount {
+  init(_ count: Int?) { self = count.map { .count($0) } ?? .auto }
+}
+
+// Pairs scored together.
+private let scoreBatch = 8
+
+/// Writes the summed log-probabilities of pairs, one line a pair in the order of the data; collective.
+///
+/// - Parameters:
+///   - options: model, data, output.
+///   - communicator: all ranks.
+/// - Returns: the exit code.
+/// - Throws: what is wrong with model or data.
+public func score(_ options: ScoreOptions, communicator: borrowing Communicator) throws -> Int32 {
+  let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
+  let texts = try communicator.agree { try PreferenceRow.read(path: options.data) }
+  let model = try LoadedModel(
+    path: options.model, reference: options.reference, threads: .init(options.threads),
+    communicator: communicator)
+  let rows = try communicator.agree {
+    try everyPair(texts, of: model.folder, name: options.data)
+  }
+  let lines = try mapRows(
+    count: rows.count, batch: scoreBatch, what: "score", progress: progress,
+    communicator: communicator
+  ) { range in
+    let families = range.map {
+      PromptFamily(prompt: rows[$0].prompt, completions: [rows[$0].chosen, rows[$0].rejected])
+    }
+    let sums = model.worker.logProbabilities(of: families)
+    let references =
+      model.reference == nil ? nil : model.worker.referenceLogProbabilities(of: families)
+    return range.enumerated().map { position, index in
+      var line = MetricLine()
+      line.add("logps/chosen", sums[position][0])
+      line.add("logps/rejected", sums[position][1])
+      if let references {
+        line.add("ref_logps/chosen", references[position][0])
+        line.add("ref_logps/rejected", references[position][1])
+      }
+      line.add("chosen_tokens", rows[index].chosen.count)
+      line.add("rejected_tokens", rows[index].rejected.count)
+      return Array(line.json.text.utf8)
+    }
+  }
+  try writeLines(lines, to: options.output, communicator: communicator)
+  return 0
+}
+
+/// All pairs as token ids without limits; one without tokens is an error, as lines must match.
+func everyPair(
+  _ texts: [PreferenceRow], of model: ModelFolder, name: String
+) throws(DataError) -> [TokenPair] {
+  let encoded = try model.encoder(limits: nil).pairs(texts, name: name)
+  guard encoded.rows.count == texts.count else {
+    let missing = (0..<texts.count).first { !encoded.sources.contains($0) } ?? 0
+    throw DataError(
+      name,
+      "row \(missing + 1) has a prompt or completion without a token; a model cannot score it")
+  }
+  return encoded.rows
+}
+
+/// Writes lines to a file that is whole or absent, by rank 0; collective.
+func writeLines(
+  _ lines: [[UInt8]], to path: String, communicator: borrowing Communicator
+) throws {
+  let isLeader = communicator.rank == 0
+  try communicator.agree {
+    if isLeader {
+      try writeFileAtomically(
+        lines.reduce(into: []) { $0 += $1 + [UInt8(ascii: "\n")] }, path: path)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import Checkpoint
+import Synthetic
+
+/// What `sail synthesize` is asked; nil leaves a default.
+public struct SynthesizeOptions: Sendable {
+  var folder: String
+  var settings: SyntheticDataSet.Settings
+
+  /// Options from their parts.
+  public init(
+    folder: String, seed: UInt64, labelNoise: Double?, supervised: Int?, pairs: Int?,
+    evaluationPairs: Int?, vocabulary: Int?, hidden: Int?, layers: Int?
+  ) {
+    self.folder = folder
+    var settings = SyntheticDataSet.Settings()
+    settings.seed = seed
+    settings.labelNoise = labelNoise ?? settings.labelNoise
+    settings.supervisedCount = supervised ?? settings.supervisedCount
+    settings.trainCount = pairs ?? settings.trainCount
+    settings.evalCount = evaluationPairs ?? settings.evalCount
+    settings.vocabularySize = vocabulary ?? settings.vocabularySize
+    settings.model.hiddenSize = hidden ?? settings.model.hiddenSize
+    settings.model.layerCount = layers ?? settings.model.layerCount
+    if hidden != nil { settings.model.intermediateSize = settings.model.hiddenSize * 11 / 4 }
+    self.settings = settings
+  }
+}
+
+/// Writes a synthetic data set and the configuration of a small model.
+///
+/// - Parameters:
+///   - options: folder and sizes.
+///   - progress: called with a line a file.
+/// - Throws: `SyntheticError` for settings that cannot be or a folder that cannot be written.
+public func synthesize(_ options: SynthesizeOptions, progress: (String) -> Void) throws {
+  try SyntheticDataSet.write(
+    options.settings, folder: options.folder, progress: progress)
+}
+
+/// Writes a checkpoint as a model folder, its number type by name ("f32", "bf16", "f16").
+///
+/// - Parameters:
+///   - checkpoint: a `step-…` folder of a run.
+///   - output: the folder to write.
+///   - type: name of the number type, nil for that of the run's starting folder.
+/// - Throws: what is wrong with the checkpoint or the output.
+public func export(checkpoint: String, output: String, type: String?) throws {
+  try export(
+    checkpoint: checkpoint, output: output,
+    type: type.flatMap { NumberType(rawValue: $0.uppercased()) })
+}

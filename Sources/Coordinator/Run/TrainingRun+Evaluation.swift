@@ -1,0 +1,162 @@
+import Comm
+import JSONText
+import Model
+import Tensor
+import Worker
+
+// Rows evaluated together; a constant, so that results do not depend on the rank count.
+private let evaluationBatch = 8
+
+extension TrainingRun {
+  /// Evaluates on held-out rows and writes a line of metrics; collective.
+  func evaluateStep(communicator: borrowing Communicator, progress: ProgressLine) throws {
+    guard let evaluation else { return }
+    let start = Stopwatch.now
+    var line = MetricLine()
+    line.add("step", step)
+    if configuration.method == .sft {
+      try evaluateCompletions(evaluation, &line, communicator: communicator)
+    } else {
+      try evaluatePairs(evaluation, &line, communicator: communicator)
+      try evaluateGenerations(evaluation, &line, communicator: communicator)
+    }
+    line.add("eval_runtime", Stopwatch.now - start)
+    if isLeader {
+      try folder.append([line.json], to: folder.metrics)
+      let shown = line.members.filter {
+        ["eval_loss", "eval_rewards/accuracies", "eval_win_rate", "eval_objective/scores"]
+          .contains($0.key)
+      }
+      let text = shown.map {
+        "\($0.key) \((($0.value.number ?? .nan) * 1e4).rounded() / 1e4)"
+      }
+      progress.note("step \(step): " + text.joined(separator: ", "))
+    }
+  }
+
+  private func evaluateCompletions(
+    _ data: TrainingData, _ line: inout MetricLine, communicator: borrowing Communicator
+  ) throws {
+    let count = min(data.count, configuration.evaluate.pairs)
+    var own: [CompletionResult] = []
+    forEachOwnBatch(of: count) { range in
+      own += worker.completionGradient(
+        range.map { ($0, data.completions[$0].prompt, data.completions[$0].completion) },
+        addingTo: nil)
+    }
+    let all = try communicator.allGather(own).joined().sorted { $0.index < $1.index }
+    let tokens = all.reduce(0) { $0 + $1.tokens }
+    guard tokens > 0 else { return }
+    line.add("eval_loss", -all.reduce(0) { $0 + $1.logProbability } / tokens)
+    line.add("eval_entropy", all.reduce(0) { $0 + $1.entropy } / tokens)
+    line.add("eval_mean_token_accuracy", all.reduce(0) { $0 + $1.correctTokens } / tokens)
+  }
+
+  private func evaluatePairs(
+    _ data: TrainingData, _ line: inout MetricLine, communicator: borrowing Communicator
+  ) throws {
+    let count = min(data.count, configuration.evaluate.pairs)
+    if evaluationReference.count < count {
+      var own: [PairReference] = []
+      forEachOwnBatch(of: count) { range in
+        let sums = worker.referenceLogProbabilities(
+          of: range.map {
+            PromptFamily(
+              prompt: data.pairs[$0].prompt,
+              completions: [data.pairs[$0].chosen, data.pairs[$0].rejected])
+          })
+        own += zip(range, sums).map { PairReference(index: $0, first: $1[0], second: $1[1]) }
+      }
+      evaluationReference = try communicator.allGather(own).joined().sorted {
+        $0.index < $1.index
+      }
+    }
+    let rows = (0..<count).map { index in
+      let pair = data.pairs[index]
+      var row = PairRow(
+        index: index, route: .offline, prompt: pair.prompt, first: pair.chosen,
+        second: pair.rejected, label: .given(firstIsBetter: 1))
+      row.referenceFirst = evaluationReference[index].first
+      row.referenceSecond = evaluationReference[index].second
+      return row
+    }
+    var own: [PairResult] = []
+    forEachOwnBatch(of: count) { range in
+      own += worker.pairGradient(
+        Array(rows[range]), objective: objective(for:), addingTo: nil)
+    }
+    let all = try communicator.allGather(own).joined().sorted { $0.index < $1.index }
+    line.add("eval_loss", meanOf: all.map(\.loss))
+    line.addPairs(all, rows: rows, beta: configuration.objective.beta, prefix: "eval_")
+  }
+
+  private func evaluateGenerations(
+    _ data: TrainingData, _ line: inout MetricLine, communicator: borrowing Communicator
+  ) throws {
+    let count = min(data.count, configuration.evaluate.generations)
+    guard count > 0 else { return }
+    let random = KeyedRandom(seed: configuration.seed, purpose: .evaluation)
+    // Index, KL, ended, our score, the score of the chosen response; NaN where there is none.
+    var own: [SIMD8<Double>] = []
+    var failure: (any Error)?
+    forEachOwnBatch(of: count) { range in
+      do { own += try generateAndJudge(data, range, random: random) } catch { failure = error }
+    }
+    if let failure { throw failure }
+    let all = try communicator.allGather(own).joined().sorted { $0[0] < $1[0] }
+    line.add("eval_objective/kl", meanOf: all.map { $0[1] })
+    line.add("eval_val/contain_eos_token", meanOf: all.map { $0[2] })
+    let scored = all.filter { $0[3].isFinite && $0[4].isFinite }
+    line.add("eval_objective/scores", meanOf: scored.map { $0[3] })
+    if let rate = WinRate(ours: scored.map { $0[3] }, theirs: scored.map { $0[4] }) {
+      line.add("eval_win_rate", rate.rate.value)
+      line.add("eval_win_rate_low", rate.rate.low)
+      line.add("eval_win_rate_high", rate.rate.high)
+      line.add("eval_win_rate_strict", rate.strict.value)
+    }
+  }
+
+  private func generateAndJudge(
+    _ data: TrainingData, _ range: Range<Int>, random: KeyedRandom
+  ) throws -> [SIMD8<Double>] {
+    let requests = range.map {
+      GenerationRequest(prompt: data.pairs[$0].prompt, sampleCount: 1, row: $0)
+    }
+    // The same draws at every evaluation, so that curves are paired.
+    let completions = worker.rollout(
+      requests, settings: generationSettings, random: random, step: 0
+    ).map { $0[0] }
+    let reference = worker.referenceLogProbabilities(
+      of: zip(requests, completions).map {
+        PromptFamily(prompt: $0.prompt, completions: [$1.tokens])
+      })
+    var scores = [OracleAnswer](
+      repeating: .failed("there is no oracle"), count: completions.count)
+    if let oracle {
+      scores = try oracle.score(
+        zip(range, completions).map { index, completion in
+          OracleQuestion(
+            prompt: data.prompts[index],
+            completions: [model.tokenizer.decode(completion.tokens), data.chosen[index]])
+        })
+    }
+    return range.enumerated().map { position, index in
+      var row = SIMD8<Double>(repeating: .nan)
+      row[0] = Double(index)
+      row[1] = completions[position].logProbability - reference[position][0]
+      row[2] = completions[position].isEnded ? 1 : 0
+      if case .scores(let values) = scores[position] {
+        row[3] = values[0]
+        row[4] = values[1]
+      }
+      return row
+    }
+  }
+
+  private func forEachOwnBatch(of count: Int, _ body: (Range<Int>) -> Void) {
+    let batches = (count + evaluationBatch - 1) / evaluationBatch
+    for batch in stride(from: rank, to: batches, by: rankCount) {
+      body(batch * evaluationBatch..<min(count, (batch + 1) * evaluationBatch))
+    }
+  }
+}

@@ -1,0 +1,192 @@
+import Comm
+import Model
+import Tensor
+import Worker
+
+/// What one step came to, the same on every rank.
+struct StepOutcome {
+  /// Number of the step, from 1.
+  var step: Int
+  var pairs: [PairResult] = []
+  var completions: [CompletionResult] = []
+  var rows = StepRows(rows: [], dataIndices: [])
+  /// Norm of the mean gradient before clipping.
+  var gradientNorm = 0.0
+  var learningRate = 0.0
+  /// Completion tokens trained on, and tokens generated.
+  var trainedTokens = 0
+  var generatedTokens = 0
+  /// Whether the update was applied: not if the loss or the gradient is not finite.
+  var isApplied = true
+  /// Seconds by phase, the slowest rank's; and the step's wall time.
+  var seconds: [Double] = []
+  var wallSeconds = 0.0
+  /// Largest memory of a rank so far, in bytes.
+  var memoryBytes = 0.0
+  /// Whether any rank was asked to stop.
+  var isStopRequested = false
+}
+
+extension TrainingRun {
+  /// Runs the next step; collective.
+  ///
+  /// - Parameters:
+  ///   - communicator: all ranks.
+  ///   - onPhase: says what the step is doing, for the progress line.
+  /// - Returns: what the step came to.
+  /// - Throws: an error of MPI or of the oracle.
+  func runStep(
+    communicator: borrowing Communicator, onPhase: (String) -> Void
+  ) throws -> StepOutcome {
+    stopwatch.reset()
+    let start = Stopwatch.now
+    var outcome = StepOutcome(step: step + 1)
+    let divisor: Int
+    if configuration.method == .sft {
+      divisor = try completionStep(&outcome, communicator: communicator, onPhase: onPhase)
+    } else {
+      divisor = try pairStep(&outcome, communicator: communicator, onPhase: onPhase)
+    }
+    onPhase("update")
+    try update(&outcome, divisor: divisor, communicator: communicator)
+    step += 1
+    tokenCount += outcome.trainedTokens
+    outcome.wallSeconds = Stopwatch.now - start
+    try gatherTimes(&outcome, communicator: communicator)
+    return outcome
+  }
+
+  private func completionStep(
+    _ outcome: inout StepOutcome, communicator: borrowing Communicator, onPhase: (String) -> Void
+  ) throws -> Int {
+    let indices = plan.rows(step: step)
+    let rows = indices.enumerated().map { position, index in
+      (
+        index: position, prompt: train.completions[index].prompt,
+        completion: train.completions[index].completion
+      )
+    }
+    outcome.rows.dataIndices = indices
+    outcome.trainedTokens = rows.reduce(0) { $0 + $1.completion.count }
+    let groups = WorkGroups.groups(
+      lengths: rows.map { $0.prompt.count + $0.completion.count },
+      count: configuration.batch.groups)
+    onPhase("policy")
+    var own: [CompletionResult] = []
+    try sumGroups(groups, communicator: communicator) { group, gradient in
+      own += worker.completionGradient(group.map { rows[$0] }, addingTo: gradient)
+    }
+    let all = try communicator.allGather(own)
+    outcome.completions = all.joined().sorted { $0.index < $1.index }
+    return outcome.trainedTokens
+  }
+
+  private func pairStep(
+    _ outcome: inout StepOutcome, communicator: borrowing Communicator, onPhase: (String) -> Void
+  ) throws -> Int {
+    var rows = plannedRows(step: step)
+    if rows.rows.contains(where: { $0.route.isOnline }) {
+      onPhase("generate")
+      try rollOut(&rows, number: step, communicator: communicator) { _ in }
+      outcome.generatedTokens = rows.online.values.reduce(0) { sum, record in
+        record.rollout.completions.reduce(sum) { $0 + $1.tokens.count }
+      }
+    }
+    let groups = WorkGroups.groups(
+      lengths: rows.rows.map { $0.prompt.count + $0.first.count + $0.second.count },
+      count: configuration.batch.groups)
+    onPhase("reference")
+    try completeRows(&rows, groups: groups, communicator: communicator)
+    onPhase("policy")
+    var own: [PairResult] = []
+    try sumGroups(groups, communicator: communicator) { group, gradient in
+      own += worker.pairGradient(
+        group.map { rows.rows[$0] }, objective: objective(for:), addingTo: gradient)
+    }
+    let all = try communicator.allGather(own)
+    outcome.pairs = all.joined().sorted { $0.index < $1.index }
+    outcome.trainedTokens = Int(outcome.pairs.reduce(0) { $0 + $1.tokens })
+    outcome.rows = rows
+    return configuration.batch.pairs
+  }
+
+  /// Computes the groups in waves, group g on rank g mod R, and sums their gradients in group order.
+  ///
+  /// One rank adds group after group to one gradient; several compute theirs apart and add them in
+  /// the same order: the same bits.
+  private func sumGroups(
+    _ groups: [[Int]], communicator: borrowing Communicator,
+    _ compute: (_ group: [Int], _ gradient: UnsafeMutablePointer<Float>) -> Void
+  ) throws {
+    let gradient = memory.gradient
+    guard let base = gradient.baseAddress else { return }
+    accumulator.update(repeating: 0)
+    for first in stride(from: 0, to: groups.count, by: rankCount) {
+      let wave = first..<min(groups.count, first + rankCount)
+      stopwatch.measure(.policy) {
+        if rankCount > 1 { gradient.update(repeating: 0) }
+        if first + rank < wave.upperBound { compute(groups[first + rank], base) }
+      }
+      if rankCount == 1 { continue }
+      try stopwatch.measure(.wait) { try communicator.barrier() }
+      try stopwatch.measure(.reduce) {
+        try memory.memory.orderedSum(
+          gradient: memory.gradientArray, slices: slices,
+          contributors: wave.map { $0 - first }, into: accumulator)
+      }
+    }
+  }
+
+  /// Divides, checks, clips and applies; collective.
+  private func update(
+    _ outcome: inout StepOutcome, divisor: Int, communicator: borrowing Communicator
+  ) throws {
+    let compute = worker.compute
+    let norms = stopwatch.measure(.optimizer) {
+      accumulator.baseAddress.map {
+        compute.squaredNorms($0, count: accumulator.count)
+      } ?? []
+    }
+    let sum = try communicator.allGather(norms).joined().reduce(0, +)
+    outcome.gradientNorm = sum.squareRoot() / Double(divisor)
+    outcome.learningRate = configuration.optimizer.learningRate(
+      step: step, stepCount: stepCount)
+    let loss =
+      outcome.pairs.reduce(0) { $0 + $1.loss }
+      + outcome.completions.reduce(0) { $0 + $1.logProbability }
+    outcome.isApplied = outcome.gradientNorm.isFinite && loss.isFinite
+    guard outcome.isApplied else {
+      nonFiniteCount += 1
+      return
+    }
+    nonFiniteCount = 0
+    let clip = configuration.optimizer.clip
+    let factor = clip > 0 ? min(1, clip / (outcome.gradientNorm + 1e-6)) : 1
+    try stopwatch.measure(.optimizer) {
+      if let gradient = accumulator.baseAddress {
+        try optimizer.update(
+          weights: memory.policy.base + optimizer.slice.lowerBound, gradient: gradient,
+          scale: Float(factor / Double(divisor)), learningRate: outcome.learningRate,
+          compute: compute)
+      }
+    }
+    try stopwatch.measure(.reduce) {
+      try memory.memory.publish(array: ModelMemory.policyArray, slices: slices)
+    }
+  }
+
+  private func gatherTimes(
+    _ outcome: inout StepOutcome, communicator: borrowing Communicator
+  ) throws {
+    let own =
+      stopwatch.seconds + [
+        outcome.wallSeconds, peakMemoryBytes(), isStopRequested() ? 1 : 0,
+      ]
+    let all = try communicator.allGather(own)
+    let largest = own.indices.map { index in all.map { $0[index] }.max() ?? 0 }
+    outcome.seconds = Array(largest.dropLast(3))
+    outcome.wallSeconds = largest[own.count - 3]
+    outcome.memoryBytes = largest[own.count - 2]
+    outcome.isStopRequested = largest[own.count - 1] > 0
+  }
+}

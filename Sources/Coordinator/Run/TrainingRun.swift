@@ -1,0 +1,121 @@
+import Checkpoint
+import Comm
+import Model
+import Tensor
+import Worker
+
+/// One training run on one rank: everything that lives from the first step to the last.
+///
+/// All ranks build the same value from the same files; what only rank 0 does (files, progress) asks
+/// `isLeader`.
+final class TrainingRun {
+  let configuration: RunConfiguration
+  let model: ModelFolder
+  let train: TrainingData
+  let evaluation: TrainingData?
+  let plan: ShardPlan
+  let stepCount: Int
+  let memory: ModelMemory
+  let worker: RankWorker
+  let slices: [Range<Int>]
+  let optimizer: OptimizerState
+  /// This rank's slice of the gradient summed over groups.
+  let accumulator: UnsafeMutableBufferPointer<Float>
+  private let accumulatorBuffer: FloatBuffer?
+  let oracle: Oracle?
+  let rank: Int
+  let rankCount: Int
+  let folder: RunFolder
+  let numberType: NumberType
+
+  /// Steps that are done.
+  var step = 0
+  /// Tokens of completions trained on so far.
+  var tokenCount = 0
+  /// Mean V of the last step with online rows: the baseline where a step has one such row.
+  var previousValue = -0.6931471805599453
+  /// Steps in a row that were not applied because a number was not finite.
+  var nonFiniteCount = 0
+  /// Reference log-probabilities of the evaluation pairs, which never change.
+  var evaluationReference: [PairReference] = []
+  var stopwatch = Stopwatch()
+
+  var isLeader: Bool { rank == 0 }
+
+  /// Reads models and data and allocates; collective.
+  init(
+    configuration: RunConfiguration, folder: RunFolder, communicator: borrowing Communicator
+  ) throws {
+    self.configuration = configuration
+    self.folder = folder
+    rank = communicator.rank
+    rankCount = communicator.size
+    let sources = try communicator.agree { try RunSources(configuration) }
+    model = sources.model
+    train = sources.train
+    evaluation = sources.evaluation
+    oracle = sources.oracle
+    stepCount = sources.stepCount
+    numberType = sources.numberType
+    guard communicator.size <= configuration.batch.groups else {
+      throw ConfigurationError(
+        "\(communicator.size) ranks, but batch.groups is \(configuration.batch.groups): set "
+          + "batch.groups ≥ ranks, or start fewer ranks")
+    }
+    plan = ShardPlan(
+      rowCount: train.count, pairs: configuration.batch.pairs, seed: configuration.seed,
+      shuffle: configuration.data.shuffle)
+
+    memory = try ModelMemory(
+      policy: model, reference: sources.reference, hasGradient: true, communicator: communicator)
+    let compute = Compute(
+      threadCount: threadCount(configuration.threads, communicator: communicator))
+    worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
+    slices = OptimizerState.slices(
+      floatCount: model.table.floatCount, rankCount: communicator.size)
+    optimizer = OptimizerState(configuration.optimizer, slice: slices[communicator.rank])
+    if communicator.size == 1 {
+      // The backward adds group after group to this one gradient.
+      accumulatorBuffer = nil
+      accumulator = memory.gradient
+    } else {
+      let buffer = FloatBuffer(count: slices[communicator.rank].count)
+      accumulatorBuffer = buffer
+      accumulator = UnsafeMutableBufferPointer(start: buffer.base, count: buffer.count)
+    }
+    try sources.fillWeights(memory, pool: compute.pool, communicator: communicator)
+  }
+
+  /// Settings of the pair loss by route.
+  func objective(for route: Route) -> PairObjective {
+    let sail = configuration.sail
+    let beta = configuration.objective.beta
+    switch route {
+    case .offline: return PairObjective(beta: beta)
+    case .ddp:
+      return PairObjective(beta: beta, preferenceCoefficient: sail.ddp.preferenceCoefficient)
+    case .dpp:
+      return PairObjective(
+        beta: beta, responseCoefficient: sail.dpp.responseCoefficient,
+        preferenceCoefficient: sail.dpp.preferenceCoefficient)
+    case .dpr:
+      return PairObjective(beta: beta, responseCoefficient: sail.dpr.responseCoefficient)
+    }
+  }
+
+  /// How completions are generated in training and evaluation.
+  var generationSettings: GenerationSettings {
+    let settings = configuration.generation
+    return GenerationSettings(
+      rule: SamplingRule(
+        temperature: settings.temperature, topK: settings.topK, topP: settings.topP),
+      maxNewTokens: settings.maxNewTokens, endTokens: model.endTokens)
+  }
+}
+
+/// log π_ref of a pair's two responses.
+struct PairReference: Sendable, BitwiseCopyable {
+  var index: Int
+  var first: Double
+  var second: Double
+}

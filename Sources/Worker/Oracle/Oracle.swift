@@ -1,0 +1,56 @@
+/// Why an oracle can no longer be asked.
+public struct OracleError: Error, CustomStringConvertible, Sendable {
+  /// A sentence: which command, what it did, what to do.
+  public let description: String
+
+  /// An error from its sentence.
+  public init(_ description: String) { self.description = description }
+}
+
+/// A prompt and the completions to be scored against each other.
+public struct OracleQuestion: Sendable {
+  /// The prompt as text.
+  public var prompt: String
+  /// The completions as text.
+  public var completions: [String]
+
+  /// A question from its texts.
+  public init(prompt: String, completions: [String]) {
+    self.prompt = prompt
+    self.completions = completions
+  }
+}
+
+/// What an oracle says to one question.
+public enum OracleAnswer: Sendable, Equatable {
+  /// One finite score a completion, in their order; higher is better.
+  case scores([Double])
+  /// This question has no scores, for the reason given; other questions are not affected.
+  case failed(String)
+}
+
+/// Who scores responses: a function of the texts, or a command that is asked.
+public enum Oracle {
+  /// A function of prompt and completion; higher is better.
+  case rule(name: String, (_ prompt: String, _ completion: String) -> Double)
+  /// A program that answers over pipes.
+  case command(CommandOracle)
+
+  /// Scores the completions of each question.
+  ///
+  /// - Parameter questions: prompts with their completions.
+  /// - Returns: one answer a question, in order; a rule's score that is not finite is `failed`.
+  /// - Throws: `OracleError` if the command cannot be asked any more.
+  public func score(_ questions: [OracleQuestion]) throws(OracleError) -> [OracleAnswer] {
+    switch self {
+    case .command(let command): return try command.score(questions)
+    case .rule(let name, let rule):
+      return questions.map { question in
+        let scores = question.completions.map { rule(question.prompt, $0) }
+        guard let bad = scores.firstIndex(where: { !$0.isFinite }) else { return .scores(scores) }
+        return .failed(
+          "the rule \"\(name)\" gave \(scores[bad]) for completion \(bad + 1) of \(scores.count)")
+      }
+    }
+  }
+}

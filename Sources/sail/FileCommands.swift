@@ -1,0 +1,107 @@
+import ArgumentParser
+import Coordinator
+import Foundation
+
+struct Inspect: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Says what a checkpoint, model folder, run folder or data file holds.",
+    discussion: """
+      Example, every byte against its checksum:
+        sail inspect --verify runs/dpo/checkpoints/step-00000100
+      """)
+
+  @Flag(help: "Reads every byte of a checkpoint; exit code 3 if it is not whole.")
+  var verify = false
+  @Argument(help: "Checkpoint, model folder, run folder or JSONL file.")
+  var path: String
+
+  func run() {
+    runAlone { print(try inspect(path: path, verifies: verify)) }
+  }
+}
+
+struct Export: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Writes a checkpoint as a Hugging Face model folder.",
+    discussion: """
+      Example:
+        sail export runs/dpo/checkpoints/step-00000100 --out my-model --dtype bf16
+      """)
+
+  enum Kind: String, ExpressibleByArgument, CaseIterable {
+    case f32
+    case bf16
+    case f16
+  }
+
+  @Argument(help: "A step-… folder of a run.")
+  var checkpoint: String
+  @Option(help: "Folder to write.")
+  var out: String
+  @Option(help: "Number type: f32, bf16 or f16; that of the starting model if absent.")
+  var dtype: Kind?
+
+  func run() {
+    runAlone {
+      try export(checkpoint: checkpoint, output: out, type: dtype?.rawValue)
+      print("wrote \(out)")
+    }
+  }
+}
+
+struct Compare: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Prints a table of several runs' evaluations side by side.",
+    discussion: """
+      Each run folder needs an evaluation in it. Example:
+        sail evaluate --model runs/dpo/model --data eval.jsonl --out runs/dpo/evaluation
+        sail compare runs/sft runs/dpo
+      """)
+
+  @Argument(help: "Run folders, in the order of the rows.")
+  var runs: [String]
+
+  func run() {
+    runAlone { print(try compare(folders: runs)) }
+  }
+}
+
+struct Synthesize: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Writes a preference data set with a known true reward, and a small model for it.",
+    discussion: """
+      The rule "synthetic" (oracle: {rule: synthetic}, --judge rule:synthetic) is the true reward;
+      docs/synthetic-task.md says how it is made. Example:
+        sail synthesize --out runs/data --pairs 8000 --label-noise 0.1
+      """)
+
+  @Option(help: "Folder to write.")
+  var out: String
+  @Option(help: "Seed of the data.")
+  var seed: UInt64 = 1
+  @Option(help: "Share of training and evaluation labels that are flipped, 0 to 0.5.")
+  var labelNoise: Double?
+  @Option(help: "Rows for supervised fine-tuning.")
+  var supervised: Int?
+  @Option(help: "Training pairs.")
+  var pairs: Int?
+  @Option(help: "Evaluation pairs.")
+  var evaluationPairs: Int?
+  @Option(help: "Tokens of the model's vocabulary.")
+  var vocabulary: Int?
+  @Option(help: "Width of the model.")
+  var hidden: Int?
+  @Option(help: "Layers of the model.")
+  var layers: Int?
+
+  func run() {
+    runAlone {
+      try synthesize(
+        SynthesizeOptions(
+          folder: out, seed: seed, labelNoise: labelNoise, supervised: supervised, pairs: pairs,
+          evaluationPairs: evaluationPairs, vocabulary: vocabulary, hidden: hidden,
+          layers: layers)
+      ) { print($0) }
+    }
+  }
+}

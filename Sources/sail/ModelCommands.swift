@@ -1,0 +1,187 @@
+import ArgumentParser
+import Coordinator
+
+enum PrecisionArgument: String, ExpressibleByArgument, CaseIterable {
+  case f32
+  case bf16
+
+  func check() throws {
+    if self == .bf16 {
+      throw ValidationError("--precision bf16 is not implemented in this version; use f32")
+    }
+  }
+}
+
+private func checkPositive(_ name: String, _ value: Int?) throws {
+  if let value, value < 1 { throw ValidationError("\(name) must be at least 1, found \(value)") }
+}
+
+struct Score: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Writes the log-probabilities of preference pairs under a model.",
+    discussion: """
+      Example:
+        sail score --model Qwen2.5-0.5B --data pairs.jsonl --out scores.jsonl
+      """)
+
+  @Option(help: "Hugging Face model folder.")
+  var model: String
+  @Option(help: "Preference pairs (JSONL: prompt, chosen, rejected).")
+  var data: String
+  @Option(help: "File to write, one line a pair.")
+  var out: String
+  @Option(help: "Reference model folder, for ref_logps.")
+  var reference: String?
+  @Option(help: "Threads a rank; all that it may use if absent.")
+  var threads: Int?
+  @Option(help: "Number type of the computation: f32.")
+  var precision = PrecisionArgument.f32
+
+  func validate() throws {
+    try checkPositive("--threads", threads)
+    try precision.check()
+  }
+
+  func run() {
+    let options = ScoreOptions(
+      model: model, data: data, output: out, reference: reference, threads: threads)
+    runOnAllRanks { try score(options, communicator: $0) }
+  }
+}
+
+struct Generate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Generates completions of prompts.",
+    discussion: """
+      Example:
+        sail generate --model Qwen2.5-0.5B --data prompts.jsonl --out answers.jsonl --samples 2
+      """)
+
+  @Option(help: "Hugging Face model folder.")
+  var model: String
+  @Option(help: "Prompts (JSONL lines with a prompt).")
+  var data: String
+  @Option(help: "File to write, one line a prompt.")
+  var out: String
+  @Option(help: "Completions a prompt.")
+  var samples = 1
+  @Option(help: "Most tokens of a completion.")
+  var maxNewTokens = 128
+  @Option(help: "Temperature; 0 is greedy.")
+  var temperature = 1.0
+  @Option(help: "Smallest set of tokens whose probabilities sum to at least this.")
+  var topP = 1.0
+  @Option(help: "Number of most likely tokens to choose from; 0 is all.")
+  var topK = 0
+  @Option(help: "Seed of the draws.")
+  var seed: UInt64 = 0
+  @Option(help: "Threads a rank; all that it may use if absent.")
+  var threads: Int?
+  @Option(help: "Number type of the computation: f32.")
+  var precision = PrecisionArgument.f32
+
+  func validate() throws {
+    try checkPositive("--samples", samples)
+    try checkPositive("--max-new-tokens", maxNewTokens)
+    try checkPositive("--threads", threads)
+    try precision.check()
+    guard temperature >= 0, temperature.isFinite else {
+      throw ValidationError("--temperature must be 0 or more, found \(temperature)")
+    }
+    guard topP > 0, topP <= 1 else {
+      throw ValidationError("--top-p must be above 0 and at most 1, found \(topP)")
+    }
+    guard topK >= 0 else { throw ValidationError("--top-k must be 0 or more, found \(topK)") }
+  }
+
+  func run() {
+    let options = GenerateOptions(
+      model: model, data: data, output: out, samples: samples, maxNewTokens: maxNewTokens,
+      temperature: temperature, topP: topP, topK: topK, seed: seed, threads: threads)
+    runOnAllRanks { try generate(options, communicator: $0) }
+  }
+}
+
+struct Evaluate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Evaluates a model: margin, accuracy, KL, score and win rate, with 95 % intervals.",
+    discussion: """
+      Example, judged by a program that reads and writes JSON lines:
+        sail evaluate --model runs/dpo/model --reference runs/sft/model --data eval.jsonl \\
+          --judge "python3 judge.py" --against sft=runs/sft-evaluation/generations.jsonl \\
+          --out runs/dpo-evaluation
+      """)
+
+  @Option(help: "Hugging Face model folder.")
+  var model: String
+  @Option(help: "Held-out preference pairs (JSONL: prompt, chosen, rejected).")
+  var data: String
+  @Option(help: "Reference model folder, for margins, accuracy and KL.")
+  var reference: String?
+  @Option(help: "Reward model folder (not implemented in this version).")
+  var reward: String?
+  @Option(help: "Who scores generations: rule:NAME, or a command with its arguments.")
+  var judge: String?
+  @Option(
+    parsing: .singleValue,
+    help: ArgumentHelp(
+      "Generations of another model on the same prompts, to win against.",
+      valueName: "name=generations.jsonl"))
+  var against: [String] = []
+  @Option(help: "Folder to write.")
+  var out: String
+  @Option(help: "β of the implicit reward.")
+  var beta = 0.1
+  @Option(help: "Only the first pairs of the data.")
+  var pairs: Int?
+  @Option(help: "Most tokens of a generation.")
+  var maxNewTokens = 128
+  @Option(help: "Temperature of the generations; 0 is greedy.")
+  var temperature = 1.0
+  @Option(help: "Seed of the draws.")
+  var seed: UInt64 = 0
+  @Option(help: "Threads a rank; all that it may use if absent.")
+  var threads: Int?
+  @Option(help: "Number type of the computation: f32.")
+  var precision = PrecisionArgument.f32
+
+  func validate() throws {
+    try checkPositive("--max-new-tokens", maxNewTokens)
+    try checkPositive("--pairs", pairs)
+    try checkPositive("--threads", threads)
+    try precision.check()
+    if reward != nil {
+      throw ValidationError(
+        "--reward: reward models are not implemented in this version; use --judge")
+    }
+    guard temperature >= 0, temperature.isFinite else {
+      throw ValidationError("--temperature must be 0 or more, found \(temperature)")
+    }
+    guard beta > 0, beta.isFinite else {
+      throw ValidationError("--beta must be above 0, found \(beta)")
+    }
+    for text in against where !text.contains("=") {
+      throw ValidationError("--against wants name=file, found \(text)")
+    }
+    if !against.isEmpty && judge == nil {
+      throw ValidationError("--against needs a --judge that scores both sides")
+    }
+  }
+
+  func run() {
+    let opponents = against.map { text -> (name: String, path: String) in
+      let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+      return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
+    }
+    let options = EvaluateOptions(
+      model: model, data: data, reference: reference, judge: judge.map(judgeSource),
+      opponents: opponents, output: out, beta: beta, limit: pairs, maxNewTokens: maxNewTokens,
+      temperature: temperature, seed: seed, threads: threads)
+    runOnAllRanks { try evaluate(options, communicator: $0) }
+  }
+
+  private func judgeSource(_ text: String) -> RunConfiguration.OracleSource {
+    if text.hasPrefix("rule:") { return .rule(String(text.dropFirst(5))) }
+    return .command(text.split(separator: " ").map(String.init))
+  }
+}

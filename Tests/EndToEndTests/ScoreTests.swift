@@ -1,0 +1,75 @@
+import JSONText
+import Testing
+
+let modelFolders = ["gqa-tied", "mha-untied-sharded", "mqa-tied-bf16", "gqa-untied-f16"]
+
+extension EndToEndTests {
+  /// `sail score` against transformers.
+  @Suite struct Score {
+    /// f32 forwards of two programs and a sum of up to 257 terms.
+    private static let tolerance = 2e-5
+
+    @Test(arguments: modelFolders)
+    func logProbabilitiesAreTransformers(_ model: String) throws {
+      try withWorkFolder { folder in
+        let expected = try fileJSON(fixture("\(model)/expected.json"))
+        let reference = try expected.words("reference")
+        let arguments = [
+          "score", "--model", fixture(model), "--data", fixture("pairs.jsonl"),
+        ]
+        try sailDone(arguments + ["--out", folder.file("plain.jsonl")])
+        try compare(
+          try folder.lines("plain.jsonl"), try expected.list("pairs"), hasReference: false)
+
+        let withReference = arguments + ["--reference", fixture(reference)]
+        try sailDone(withReference + ["--out", folder.file("alone.jsonl")])
+        try compare(
+          try folder.lines("alone.jsonl"), try expected.list("pairs"), hasReference: true)
+        try sailDone(withReference + ["--out", folder.file("three.jsonl")], .ranks(3))
+        #expect(try folder.bytes("three.jsonl") == folder.bytes("alone.jsonl"))
+      }
+    }
+
+    @Test func longRowsAreTransformers() throws {
+      try withWorkFolder { folder in
+        let expected = try fileJSON(fixture("mha-untied-sharded/expected.json"))
+        try sailDone([
+          "score", "--model", fixture("mha-untied-sharded"), "--data", fixture("long.jsonl"),
+          "--reference", fixture("gqa-tied"), "--out", folder.file("long.jsonl"),
+        ])
+        try compare(
+          try folder.lines("long.jsonl"), try expected.list("long"), hasReference: true)
+      }
+    }
+
+    /// More rows than one batch, so that three ranks all have work.
+    @Test func manyRowsAreTheSameOnThreeRanks() throws {
+      try withWorkFolder { folder in
+        let pairs = try fileBytes(fixture("pairs.jsonl"))
+        let data = try folder.write(
+          "data.jsonl", bytes: Array(repeatElement(pairs, count: 5).joined()))
+        let arguments = ["score", "--model", fixture("gqa-tied"), "--data", data, "--out"]
+        try sailDone(arguments + [folder.file("alone.jsonl")])
+        try sailDone(arguments + [folder.file("three.jsonl")], .ranks(3))
+        #expect(try folder.lines("alone.jsonl").count == 40)
+        #expect(try folder.bytes("three.jsonl") == folder.bytes("alone.jsonl"))
+      }
+    }
+
+    private func compare(_ lines: [JSON], _ expected: [JSON], hasReference: Bool) throws {
+      try #require(lines.count == expected.count)
+      for (row, pair) in zip(lines, expected) {
+        for side in ["chosen", "rejected"] {
+          let count = "\(side)_tokens"
+          #expect(try row.value(count) == pair.value(count))
+          for key in ["logps/\(side)"] + (hasReference ? ["ref_logps/\(side)"] : []) {
+            let (found, wanted) = (try row.value(key), try pair.value(key))
+            #expect(
+              relativeDifference(found, wanted) < Self.tolerance, "\(key) \(found) \(wanted)")
+          }
+        }
+        #expect((row["ref_logps/chosen"] != nil) == hasReference)
+      }
+    }
+  }
+}

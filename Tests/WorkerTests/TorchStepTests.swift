@@ -1,0 +1,132 @@
+import Checkpoint
+import Foundation
+import JSONText
+import Model
+import Tensor
+import Testing
+
+@testable import Worker
+
+/// Gradients of rows with generated responses against torch.autograd (Tests/Fixtures/README.md).
+struct TorchStepTests {
+  /// f32 against f32; most of it is the rounding of after − before in the fixture.
+  private static let tolerance = 1e-4
+
+  @Test(arguments: ["dpp", "dpr"], [1, 2])
+  func gradientIsTorchs(_ name: String, groupSize: Int) throws {
+    let models = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().appendingPathComponent("Fixtures/models").path
+    let step = try json("\(models)/steps/\(name)_step.json")
+    let policy = try LoadedWeights("\(models)/\(try #require(step["model"]?.string))")
+    let reference = try LoadedWeights("\(models)/\(try #require(step["reference"]?.string))")
+    let worker = RankWorker(
+      policy: policy.weights, reference: reference.weights, compute: Compute(threadCount: 1))
+    let objective = PairObjective(
+      beta: try #require(step["beta"]?.number),
+      responseCoefficient: try #require(step["response_coefficient"]?.number),
+      preferenceCoefficient: step["preference_coefficient"]?.number ?? 0)
+
+    let expectedRows = try #require(step["rows"]?.elements)
+    var rows = try expectedRows.enumerated().map { try row($0.offset, $0.element, name: name) }
+    let values = try expectedRows.map { try number($0, "V") }
+    let baselines = leaveOneOutBaselines(values: values, fallback: 0)
+    let references = worker.referenceLogProbabilities(
+      of: rows.map { PromptFamily(prompt: $0.prompt, completions: [$0.first, $0.second]) })
+    for index in rows.indices {
+      #expect(isClose(baselines[index], try number(expectedRows[index], "baseline"), 1e-12))
+      rows[index].baseline = baselines[index]
+      rows[index].referenceFirst = references[index][0]
+      rows[index].referenceSecond = references[index][1]
+    }
+
+    let gradient = FloatBuffer(count: policy.table.floatCount)
+    var results: [PairResult] = []
+    for first in stride(from: 0, to: rows.count, by: groupSize) {
+      results += worker.pairGradient(
+        Array(rows[first..<min(rows.count, first + groupSize)]), objective: { _ in objective },
+        addingTo: gradient.base)
+    }
+    for (result, expected) in zip(results, expectedRows) {
+      #expect(isClose(result.u, try number(expected, "u"), Self.tolerance))
+      #expect(isClose(result.value, try number(expected, "V"), Self.tolerance))
+      #expect(isClose(result.loss, try number(expected, "loss"), Self.tolerance))
+      let logs = expected["logps"]?.elements?.compactMap(\.number) ?? []
+      try #require(logs.count == 2)
+      #expect(isClose(result.first, logs[0], 2e-5))
+      #expect(isClose(result.second, logs[1], 2e-5))
+    }
+
+    // One SGD step: after − before = −learning rate × gradient / rows.
+    let expected = try LoadedWeights.read(
+      "\(models)/steps", stem: "\(name)_step", table: policy.table)
+    let rate = try number(try #require(step["optimizer"]), "learning_rate") / Double(rows.count)
+    var whole = (difference: 0.0, expected: 0.0)
+    for parameter in policy.table.parameters {
+      var part = (difference: 0.0, expected: 0.0)
+      for index in parameter.offset..<parameter.offset + parameter.count {
+        let wanted = Double(expected.base[index])
+        let found = -rate * Double(gradient.base[index])
+        part.difference += (found - wanted) * (found - wanted)
+        part.expected += wanted * wanted
+      }
+      whole.difference += part.difference
+      whole.expected += part.expected
+      #expect(
+        part.difference.squareRoot() <= 1e-3 * part.expected.squareRoot(), "\(parameter.name)")
+    }
+    #expect(whole.expected > 0)
+    #expect((whole.difference / whole.expected).squareRoot() <= Self.tolerance)
+  }
+
+  private func row(_ index: Int, _ expected: JSON, name: String) throws -> PairRow {
+    func tokens(_ list: JSON?) throws -> [Int32] {
+      let ids = list?.elements?.compactMap(\.integer) ?? []
+      try #require(!ids.isEmpty)
+      return ids.map { Int32($0) }
+    }
+    let responses = try #require(expected["response_ids"]?.elements)
+    let label: PairLabel =
+      expected["chosen"]?.integer.map { .given(firstIsBetter: $0 == 0 ? 1 : 0) } ?? .expected
+    return PairRow(
+      index: index, route: try #require(Route(rawValue: name)),
+      prompt: try tokens(expected["prompt_ids"]), first: try tokens(responses[0]),
+      second: try tokens(responses[1]), label: label)
+  }
+
+  private func number(_ json: JSON, _ key: String) throws -> Double {
+    try #require(json[key]?.number, "\(key)")
+  }
+
+  private func isClose(_ found: Double, _ expected: Double, _ relative: Double) -> Bool {
+    abs(found - expected) <= relative * abs(expected)
+  }
+}
+
+private func json(_ path: String) throws -> JSON {
+  try JSON(parsing: [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))))
+}
+
+/// A fixture folder's model in memory.
+private final class LoadedWeights {
+  let table: ParameterTable
+  let weights: DecoderWeights
+  private let buffer: FloatBuffer
+
+  init(_ folder: String) throws {
+    let configuration = try DecoderConfiguration(
+      json: try json(folder + "/config.json"), source: folder)
+    table = ParameterTable(configuration)
+    buffer = try Self.read(folder, stem: "model", table: table)
+    weights = DecoderWeights(configuration: configuration, table: table, base: buffer.base)
+  }
+
+  /// Tensors of a file or folder in the table's places.
+  static func read(_ folder: String, stem: String, table: ParameterTable) throws -> FloatBuffer {
+    let buffer = FloatBuffer(count: table.floatCount)
+    try SafetensorsFolder(path: folder, stem: stem).read(
+      table.parameters.map {
+        TensorPlacement(name: $0.name, shape: $0.shape, offset: $0.offset)
+      }, into: UnsafeMutableBufferPointer(start: buffer.base, count: buffer.count))
+    return buffer
+  }
+}
