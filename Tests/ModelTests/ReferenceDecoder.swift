@@ -1,14 +1,9 @@
 import Glibc
 import Model
 
-<<<<<<< HEAD
-/// A Qwen2 decoder as its definition reads: plain loops in Double over one sequence, weights found
-/// by their names. Shares nothing with the kernels, the packing or the fused blocks.
-=======
 /// A Qwen2 decoder as its definition reads: plain loops in Double over one sequence.
 ///
 /// Weights are found by their names; nothing is shared with kernels, packing or fused blocks.
->>>>>>> e98b0186788e50555f1f6dfd55fcf464cbc42439
 struct ReferenceDecoder {
   let configuration: DecoderConfiguration
   let table: ParameterTable

@@ -64,11 +64,8 @@ struct TinySizes: Sendable, CustomTestStringConvertible {
 }
 
 /// A tiny decoder with random weights: no bias is 0, no norm is 1, nothing is symmetric.
-<<<<<<< HEAD
-=======
 ///
 /// Keep it in a constant: it owns the weights that its decoders read.
->>>>>>> e98b0186788e50555f1f6dfd55fcf464cbc42439
 final class TinyModel {
   let configuration: DecoderConfiguration
   let table: ParameterTable
