@@ -18,7 +18,7 @@ phase() {
 
 options=(-c release -Xswiftc -enable-testing --scratch-path .build/testing)
 build_tests() { swift build --build-tests "${options[@]}" --quiet; }
-run_tests() { swift test --skip-build "${options[@]}"; }
+run_tests() { swift test --skip-build "${options[@]}" "$@"; }
 check_launcher() {
   mpirun --version | head -n 1
   mpirun --oversubscribe -n 2 true
@@ -29,5 +29,8 @@ phase "mpirun" check_launcher
 phase "format" swift format lint --strict --recursive Sources Tests Package.swift
 phase "layers" scripts/check-layers.sh
 phase "build" build_tests
-phase "tests" run_tests
+# Suites that start mpirun run by themselves: they need the CPUs.
+phase "unit tests" run_tests --skip 'CommTests|EndToEndTests'
+phase "tests of Comm under mpirun" run_tests --filter CommTests
+phase "end-to-end tests" run_tests --filter EndToEndTests
 echo "all tests passed in $SECONDS s"
