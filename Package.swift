@@ -31,6 +31,7 @@ let package = Package(
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CPlatform"),
+    .target(name: "CStopRequest"),
 
     .target(name: "JSONText", dependencies: ["CJansson"], swiftSettings: strict),
     .target(
@@ -54,7 +55,7 @@ let package = Package(
       name: "Coordinator",
       dependencies: [
         "Worker", "Model", "Tensor", "Tokenizer", "Checkpoint", "Comm", "JSONText", "Synthetic",
-        "CPlatform", "Yams",
+        "CStopRequest", "Yams",
       ],
       swiftSettings: strict),
     .executableTarget(

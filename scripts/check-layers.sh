@@ -13,7 +13,7 @@ allowed() {
     Comm) echo "CMPI Glibc" ;;
     Worker) echo "Glibc JSONText Model Tensor Tokenizer" ;;
     Synthetic) echo "Foundation Glibc JSONText Tensor Tokenizer" ;;
-    Coordinator) echo "CPlatform Checkpoint Comm Foundation Glibc JSONText Model Synthetic Tensor Tokenizer Worker Yams" ;;
+    Coordinator) echo "CStopRequest Checkpoint Comm Foundation Glibc JSONText Model Synthetic Tensor Tokenizer Worker Yams" ;;
     sail) echo "ArgumentParser Comm Coordinator Foundation" ;;
     comm-check) echo "Comm Foundation Glibc" ;;
     *) echo "" ;;

@@ -1,4 +1,4 @@
-import CPlatform
+import CStopRequest
 import Glibc
 
 /// Peak resident memory of this process, in bytes.
