@@ -90,8 +90,23 @@ import Testing
       return result
     }
     let found = weights(seed: 3)
-    #expect(found == weights(seed: 3))
+    expectEqual(found, weights(seed: 3))
     #expect(found != weights(seed: 4))
+    // Ranks of a node fill parts, each on its threads: together the same weights.
+    for partCount in [2, 3, 7] {
+      let pool = ThreadPool(threadCount: 2)
+      var parts = [Float](repeating: 0, count: table.floatCount)
+      parts.withUnsafeMutableBufferPointer { buffer in
+        guard let base = buffer.baseAddress else { return }
+        for part in (0..<partCount).reversed() {
+          initializeWeights(
+            base, table: table, configuration: configuration, seed: 3, part: part, of: partCount,
+            pool: pool)
+        }
+      }
+      pool.shutDown()
+      expectEqual(parts, found, "\(partCount) parts")
+    }
     var seen: [Float] = []
     for parameter in table.parameters {
       let part = found[parameter.offset..<parameter.offset + parameter.count]

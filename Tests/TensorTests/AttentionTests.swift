@@ -36,9 +36,9 @@ private struct Case: Sendable {
       name: "odd, grouped", heads: AttentionHeads(queryCount: 4, keyValueCount: 2, size: 6),
       families: single([3, 5]), rows: 10),
     Case(
-      name: "tile − 1, tile, tile + 1",
+      name: "tiles − 1, tiles, tiles + 1",
       heads: AttentionHeads(queryCount: 2, keyValueCount: 1, size: 8),
-      families: single([63, 64, 65]), rows: 192),
+      families: single([31, 32, 33, 63, 64, 65]), rows: 288),
     Case(
       name: "several tiles", heads: AttentionHeads(queryCount: 3, keyValueCount: 3, size: 16),
       families: single([150]), rows: 160),
@@ -49,6 +49,13 @@ private struct Case: Sendable {
         family(from: 15, prompt: 70, completions: [64, 1, 65]),
         family(from: 215, prompt: 64, completions: [1, 63]),
       ], rows: 350),
+    // Up to 256 keys tiles have 32 rows, beyond it 64.
+    Case(
+      name: "where the tile changes",
+      heads: AttentionHeads(queryCount: 2, keyValueCount: 1, size: 4),
+      families: [family(from: 0, prompt: 250, completions: [6, 7, 1])] + [
+        AttentionFamily(segments: [AttentionSegment(rows: 264..<521)])
+      ], rows: 521),
     Case(
       name: "size of the 0.5B", heads: AttentionHeads(queryCount: 6, keyValueCount: 2, size: 64),
       families: [family(from: 0, prompt: 20, completions: [30, 25])], rows: 80),
@@ -120,7 +127,9 @@ private struct Case: Sendable {
   @Test(arguments: Setting.all) func sharedPromptEqualsOwnPrompt(_ setting: Setting) {
     let compute = setting.compute()
     let heads = AttentionHeads(queryCount: 4, keyValueCount: 2, size: 8)
-    for (prompt, lengths) in [(5, [3, 4]), (70, [64, 9]), (64, [64, 128])] {
+    for (prompt, lengths) in [
+      (5, [3, 4]), (70, [64, 9]), (64, [64, 128]), (250, [3, 6]), (250, [6, 7]), (250, [60, 7]),
+    ] {
       let family = Case.family(from: 0, prompt: prompt, completions: lengths)
       let rows = prompt + lengths[0] + lengths[1]
       let fused = Table(rows: rows, columns: heads.fusedColumns, seed: 73)

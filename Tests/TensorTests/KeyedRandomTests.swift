@@ -38,11 +38,11 @@ import Testing
         == [3, 5, 1, 0, 9, 4, 2, 7, 8, 6])
   }
 
-  /// Purposes, seeds and each argument lead to other draws: no two of 4000 share their 64 bits.
+  /// Purposes, seeds and each argument lead to other draws: no two of 4000 share their bits.
   @Test func differentKeysGiveDifferentBits() {
     var seen: [UInt64] = []
     let purposes: [DrawPurpose] = [
-      .initialization, .shuffle, .split, .route, .sampling, .label, .synthetic,
+      .initialization, .shuffle, .split, .route, .sampling, .label, .synthetic, .evaluation,
     ]
     for seed in [0, 1, 2, 1 << 32, 1 << 63] as [UInt64] {
       for purpose in purposes {
@@ -105,6 +105,15 @@ import Testing
       expectEqual(short.bits, Array(long.bits[..<count]))
       #expect(short.isGuardIntact)
     }
+    // Parts in any order fill what the whole does; places of other parts are left alone.
+    let parts = Operand(rows: 1, columns: 101)
+    for pairs in [40..<51, 0..<1, 1..<40] {
+      fillNormal(
+        parts.base, count: 101, deviation: 0.02, random: random, key: 4, pairs: pairs)
+      if pairs == 40..<51 { #expect(parts.floats[..<80].allSatisfy { $0 == 777 }) }
+    }
+    expectEqual(parts.bits, long.bits)
+    #expect(parts.isGuardIntact)
     let other = Operand(rows: 1, columns: 101)
     fillNormal(other.base, count: 101, deviation: 0.02, random: random, key: 5)
     #expect(other.bits != long.bits)

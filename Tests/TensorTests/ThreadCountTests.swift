@@ -24,6 +24,9 @@ private let families = [
   ]),
   AttentionFamily(segments: [AttentionSegment(rows: 95..<106)]),
   AttentionFamily(segments: [AttentionSegment(rows: 106..<107)]),
+  AttentionFamily(segments: [
+    AttentionSegment(rows: 107..<380), AttentionSegment(rows: 380..<400, prefix: 107..<300),
+  ]),
 ]
 
 private func operand(_ rows: Int, _ columns: Int, _ seed: UInt64) -> Operand {
@@ -95,9 +98,9 @@ private let operations: [Operation] = [
     return [x.bits, activation.bits, gateUp.bits]
   },
   Operation(testDescription: "attention") { compute in
-    let fused = operand(107, heads.fusedColumns, 30)
-    let (output, dOutput) = (operand(107, 32, 31), operand(107, 32, 32))
-    let (logs, dFused) = (operand(4, 107, 33), operand(107, heads.fusedColumns, 34))
+    let fused = operand(400, heads.fusedColumns, 30)
+    let (output, dOutput) = (operand(400, 32, 31), operand(400, 32, 32))
+    let (logs, dFused) = (operand(4, 400, 33), operand(400, heads.fusedColumns, 34))
     compute.attention(
       fused.matrix, heads: heads, families: families, into: output.matrix, logSumExp: logs.base)
     compute.attentionBackward(

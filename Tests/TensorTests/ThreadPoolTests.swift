@@ -138,5 +138,6 @@ extension Atomic<Int> {
     #expect(Compute.isCPUSupported)
     #expect(Compute.availableCPUCount >= 1)
     #expect(Compute.onlineCPUCount >= Compute.availableCPUCount)
+    #expect(libraryVersion.contains("OpenBLAS"))
   }
 }
