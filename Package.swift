@@ -68,11 +68,12 @@ let package = Package(
     .executableTarget(name: "comm-check", dependencies: ["Comm"], swiftSettings: strict),
 
     .testTarget(name: "TensorTests", dependencies: ["Tensor"]),
-    .testTarget(name: "ModelTests", dependencies: ["Model", "Checkpoint"]),
+    .testTarget(name: "ModelTests", dependencies: ["Model", "Tensor", "JSONText"]),
     .testTarget(name: "TokenizerTests", dependencies: ["Tokenizer", "JSONText"]),
     .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint"]),
     .testTarget(name: "CommTests", dependencies: ["comm-check"]),
-    .testTarget(name: "WorkerTests", dependencies: ["Worker", "Checkpoint"]),
+    .testTarget(
+      name: "WorkerTests", dependencies: ["Worker", "Model", "Tensor", "Checkpoint", "JSONText"]),
     .testTarget(name: "SyntheticTests", dependencies: ["Synthetic"]),
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator", "Worker"]),
     .testTarget(name: "EndToEndTests", dependencies: ["sail", "JSONText"]),

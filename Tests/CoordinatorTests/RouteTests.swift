@@ -1,4 +1,5 @@
 import Testing
+import Worker
 
 @testable import Coordinator
 
