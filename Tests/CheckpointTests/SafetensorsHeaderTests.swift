@@ -50,7 +50,7 @@ struct SafetensorsHeaderTests {
       ),
       (
         #"{"a":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,0]}}"#, 0,
-        "not valid JSON"
+        "no \"shape\" of integers"
       ),
       (
         #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,9223372036854775807]}}"#, 4,
