@@ -24,7 +24,7 @@ static inline void sail_request_stop(int number) {
   (void)number;
   sail_stop_flag = 1;
 }
-/// Lets SIGUSR1 set the flag. Used in one module only: each has its own copy of the flag.
+/// Lets SIGUSR1 set the flag. Used in one source file only: each object file has its own copy.
 static inline void sail_listen_for_stop(void) {
   struct sigaction action = {0};
   action.sa_handler = sail_request_stop;
