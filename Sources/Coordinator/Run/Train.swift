@@ -65,7 +65,7 @@ public func train(_ options: TrainOptions, communicator: borrowing Communicator)
     style: options.progress, isShown: communicator.rank == 0)
   let folder = RunFolder(path: configuration.output)
   let resumePath = try chooseStart(
-    options, configuration, folder: folder, communicator: communicator)
+    options, configuration, folder: folder, progress: progress, communicator: communicator)
   for warning in configuration.warnings { progress.note("warning: \(warning)") }
 
   let run = try TrainingRun(
@@ -90,7 +90,7 @@ public func train(_ options: TrainOptions, communicator: borrowing Communicator)
 /// The checkpoint to go on from, the same on every rank; nil to start anew.
 private func chooseStart(
   _ options: TrainOptions, _ configuration: RunConfiguration, folder: RunFolder,
-  communicator: borrowing Communicator
+  progress: ProgressLine, communicator: borrowing Communicator
 ) throws -> String? {
   let isLeader = communicator.rank == 0
   let chosen: [UInt8] = try communicator.agree {
@@ -104,7 +104,12 @@ private func chooseStart(
         throw ConfigurationError(
           "output: \(folder.path) holds a run; choose another folder, or --resume auto to go on")
       }
-    case .auto: path = try newestCheckpoint(in: folder.checkpoints).found?.path
+    case .auto:
+      let newest = try newestCheckpoint(in: folder.checkpoints)
+      for broken in newest.skipped {
+        progress.note("warning: left out the broken checkpoint \(broken.path): \(broken.reason)")
+      }
+      path = newest.found?.path
     case .from(let given):
       _ = try verifyFolder(given)
       path = given
