@@ -16,7 +16,10 @@ struct LoadedModel {
     communicator: borrowing Communicator
   ) throws {
     let folders = try communicator.agree {
-      (try ModelFolder(path: path), try referencePath.map { try ModelFolder(path: $0) })
+      let folder = try ModelFolder(path: path)
+      let reference = try referencePath.map { try ModelFolder(path: $0) }
+      if let reference { try folder.checkVocabulary(of: reference) }
+      return (folder, reference)
     }
     (folder, reference) = folders
     memory = try ModelMemory(

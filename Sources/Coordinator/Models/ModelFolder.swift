@@ -131,6 +131,16 @@ public struct ModelFolder {
     }
   }
 
+  /// Refuses a reference that does not know this model's token ids.
+  func checkVocabulary(of reference: ModelFolder) throws(ModelError) {
+    let sizes = (configuration.vocabularySize, reference.configuration.vocabularySize)
+    guard sizes.0 == sizes.1 else {
+      throw ModelError(
+        "\(reference.path): the reference has a vocab_size of \(sizes.1), the model \(sizes.0); "
+          + "they must share their tokenizer")
+    }
+  }
+
   /// The table's tensors as a file's.
   var placements: [TensorPlacement] {
     table.parameters.map {

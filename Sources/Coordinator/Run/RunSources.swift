@@ -36,14 +36,7 @@ struct RunSources {
     } else {
       reference = model
     }
-    if let reference,
-      reference.configuration.vocabularySize != model.configuration.vocabularySize
-    {
-      throw ModelError(
-        "\(reference.path): the reference has a vocab_size of "
-          + "\(reference.configuration.vocabularySize), the model "
-          + "\(model.configuration.vocabularySize); they must share their tokenizer")
-    }
+    if let reference { try model.checkVocabulary(of: reference) }
     let data = configuration.data
     let limits = LengthLimits(data)
     var rows = try TrainingData(path: data.train, isSFT: isSFT, model: model, limits: limits)
