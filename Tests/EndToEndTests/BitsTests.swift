@@ -84,13 +84,16 @@ extension EndToEndTests {
       }
     }
 
+    /// Long enough for a signal to come in the middle.
+    private static let long = ["steps=12", "checkpoint.keep=3", "evaluate.every=12"]
+
     /// Without mpirun the program is killed, under mpirun one of its ranks.
     @Test(arguments: [nil, 2])
     func goingOnAfterAKill(_ ranks: Int?) throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)
-        let whole = try run.result("whole")
-        let job = try RunningJob(run.arguments("out"), Launch(ranks: ranks))
+        let whole = try run.result("whole", Self.long)
+        let job = try RunningJob(run.arguments("out", Self.long), Launch(ranks: ranks))
         try job.wait(until: "a checkpoint and a step more") {
           guard folder.exists("out/checkpoints/step-00000002") else { return false }
           let lineCount = try folder.bytes("out/metrics.jsonl").filter { $0 == 10 }.count
@@ -100,19 +103,19 @@ extension EndToEndTests {
         let killed = try job.finish()
         #expect(killed.code == (ranks == nil ? nil : 137), "\(killed.errors)")
         #expect(!folder.exists("out/model"), "the run was over before the kill")
-        let result = try run.result("out", [], Launch(ranks: ranks), resume: "auto")
+        let result = try run.result("out", Self.long, Launch(ranks: ranks), resume: "auto")
         #expect(result == whole, "\(result.differences(from: whole))")
         // Nothing unfinished is left.
         #expect(
-          try folder.names("out/checkpoints") == [2, 4, 6].map { "step-0000000\($0)" })
+          try folder.names("out/checkpoints") == ["08", "10", "12"].map { "step-000000\($0)" })
       }
     }
 
     @Test func stoppedOnRequest() throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)
-        let whole = try run.result("whole")
-        let job = try RunningJob(run.arguments("out"), .ranks(2))
+        let whole = try run.result("whole", Self.long)
+        let job = try RunningJob(run.arguments("out", Self.long), .ranks(2))
         try job.wait(until: "the first step is done") { folder.exists("out/metrics.jsonl") }
         job.send(SIGUSR1)
         let stopped = try job.finish()
@@ -121,7 +124,7 @@ extension EndToEndTests {
         #expect(stopped.complaints.isEmpty)
         let newest = try #require(try folder.names("out/checkpoints").last)
         try sailDone(["inspect", "--verify", folder.file("out/checkpoints/\(newest)")])
-        let result = try run.result("out", [], .ranks(2), resume: "auto")
+        let result = try run.result("out", Self.long, .ranks(2), resume: "auto")
         #expect(result == whole, "\(result.differences(from: whole))")
       }
     }

@@ -26,6 +26,8 @@ struct Launch {
   var ranks: Int?
   /// Variables added to the environment.
   var environment: [String: String] = [:]
+  /// The working directory; nil is that of the tests.
+  var folder: String?
   /// Seconds after which the program is ended.
   var limitSeconds = 120
 
@@ -61,9 +63,17 @@ final class RunningJob {
       environment
       .merging(["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"]) { $1 }
       .merging(launch.environment) { $1 }
+    if let folder = launch.folder {
+      process.currentDirectoryURL = URL(fileURLWithPath: folder)
+    }
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = try FileHandle(forWritingTo: files[0])
     process.standardError = try FileHandle(forWritingTo: files[1])
+    // Threads of tests block signals, and a program that is started inherits that.
+    var (noSignals, blocked) = (sigset_t(), sigset_t())
+    sigemptyset(&noSignals)
+    pthread_sigmask(SIG_SETMASK, &noSignals, &blocked)
+    defer { pthread_sigmask(SIG_SETMASK, &blocked, nil) }
     try process.run()
   }
 
@@ -77,10 +87,12 @@ final class RunningJob {
 
   /// Sends a signal to one rank of mpirun.
   func sendToRank(_ signal: Int32) throws {
-    let parent = process.processIdentifier
-    let children = try String(
-      contentsOfFile: "/proc/\(parent)/task/\(parent)/children", encoding: .utf8)
-    guard let child = children.split(separator: " ").last.flatMap({ Int32($0) }) else {
+    let tasks = "/proc/\(process.processIdentifier)/task"
+    let children = try FileManager.default.contentsOfDirectory(atPath: tasks).flatMap {
+      try String(contentsOfFile: "\(tasks)/\($0)/children", encoding: .utf8)
+        .split(separator: " ").compactMap { Int32($0) }
+    }
+    guard let child = children.max() else {
       throw JobError(description: "mpirun has no rank to send a signal to")
     }
     kill(child, signal)

@@ -56,6 +56,37 @@ extension EndToEndTests {
       }
     }
 
+    @Test func aReferenceWithAnotherVocabularyIsRefused() throws {
+      try withWorkFolder { folder in
+        try sailDone([
+          "synthesize", "--out", folder.file("data"), "--supervised", "200", "--pairs", "8",
+          "--evaluation-pairs", "8", "--hidden", "64",
+        ])
+        try folder.write(
+          "run.yaml",
+          """
+          model: {config: data/model/config.json, tokenizer: data/model, seed: 1}
+          method: sft
+          data: {train: data/sft.jsonl}
+          batch: {pairs: 2, groups: 1}
+          steps: 1
+          output: out
+          """)
+        try sailDone(["train", "--config", "run.yaml"], Launch(folder: folder.path))
+        for command in ["score", "evaluate"] {
+          let job = try sail(
+            [
+              command, "--model", "out/model", "--reference", fixture("gqa-tied"), "--data",
+              "data/eval.jsonl", "--out", "\(command)-out",
+            ], Launch(folder: folder.path))
+          #expect(job.code == 3)
+          #expect(job.complaints.count == 1)
+          #expect(job.complaints.first?.contains("vocab_size of 384") == true, "\(job.errors)")
+          #expect(!folder.exists("\(command)-out"))
+        }
+      }
+    }
+
     private func compare(_ lines: [JSON], _ expected: [JSON], hasReference: Bool) throws {
       try #require(lines.count == expected.count)
       for (row, pair) in zip(lines, expected) {

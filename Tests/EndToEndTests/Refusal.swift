@@ -1,0 +1,85 @@
+import Foundation
+import JSONText
+import Testing
+
+/// A command that must be refused: how it is made, its exit code, and parts of its sentence.
+struct Refusal: Sendable, CustomTestStringConvertible {
+  let testDescription: String
+  let code: Int32
+  let parts: [String]
+  let arguments: @Sendable (WorkFolder) throws -> [String]
+
+  init(
+    _ name: String, code: Int32 = 3, _ parts: [String],
+    _ arguments: @escaping @Sendable (WorkFolder) throws -> [String]
+  ) {
+    testDescription = name
+    self.code = code
+    self.parts = parts
+    self.arguments = arguments
+  }
+
+  /// A copy of a reference folder that is changed and then scored.
+  static func model(
+    _ name: String, _ parts: [String], of source: String = "gqa-tied",
+    _ change: @escaping @Sendable (WorkFolder) throws -> Void
+  ) -> Refusal {
+    Refusal(name, parts) { folder in
+      try folder.copy(fixture(source), as: "model")
+      try change(folder)
+      return score(data: fixture("pairs.jsonl"))
+    }
+  }
+
+  /// A change of one value of config.json.
+  static func configuration(
+    _ key: String, _ value: JSON, _ parts: [String]
+  ) -> Refusal {
+    model("\(key): \(value.text)", parts) { folder in
+      let members = try fileJSON(folder.file("model/config.json")).members ?? []
+      let changed = members.map { $0.key == key ? JSON.Member(key: key, value: value) : $0 }
+      try folder.write("model/config.json", JSON.object(changed).text)
+    }
+  }
+
+  /// Data that cannot be scored.
+  static func data(_ name: String, _ parts: [String], _ bytes: [UInt8]) -> Refusal {
+    Refusal(name, parts) { folder in
+      try folder.copy(fixture("gqa-tied"), as: "model")
+      try folder.write("data.jsonl", bytes: bytes)
+      return score(data: "data.jsonl")
+    }
+  }
+
+  /// A run file that is refused, made from one that is fine.
+  static func runFile(
+    _ name: String, code: Int32 = 2, _ parts: [String], settings: [String] = [],
+    _ change: @escaping @Sendable (String) -> String = { $0 }
+  ) -> Refusal {
+    Refusal(name, code: code, parts) { folder in
+      let text = """
+        model: \(fixture("gqa-tied"))
+        method: dpo
+        data: {train: \(fixture("pairs.jsonl"))}
+        batch: {pairs: 8, groups: 4}
+        steps: 1
+        output: out
+        """
+      try folder.write("run.yaml", change(text))
+      return ["train", "--config", "run.yaml"] + settings.flatMap { ["--set", $0] }
+    }
+  }
+
+  static func score(data: String) -> [String] {
+    ["score", "--model", "model", "--data", data, "--out", "out.jsonl"]
+  }
+
+  /// The same bytes in every run.
+  static func randomBytes(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
+    var state = seed
+    return (0..<count).map { _ in
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return UInt8(state >> 56)
+    }
+  }
+}

@@ -1,0 +1,143 @@
+import Foundation
+import JSONText
+
+let modelRefusals: [Refusal] = [
+  .model("no tokenizer", ["model/tokenizer.json", "no such file"]) {
+    try $0.remove("model/tokenizer.json")
+  },
+  .model("no shard", ["model-00002-of-00003.safetensors"], of: "mha-untied-sharded") {
+    try $0.remove("model/model-00002-of-00003.safetensors")
+  },
+  .model("no weights", ["model.safetensors"]) { try $0.remove("model/model.safetensors") },
+  .model("no configuration", ["model/config.json"]) { try $0.remove("model/config.json") },
+  Refusal("no model", ["missing/config.json"]) { _ in
+    ["score", "--model", "missing", "--data", fixture("pairs.jsonl"), "--out", "out.jsonl"]
+  },
+  .configuration("hidden_size", 64, ["another shape", "[384, 64]", "[384, 32]"]),
+  .configuration("intermediate_size", 48, ["another shape", "mlp"]),
+  .configuration("num_hidden_layers", 3, ["model.layers.2", "missing"]),
+  .configuration("num_attention_heads", 0, ["num_attention_heads", "found 0"]),
+  .configuration("num_key_value_heads", 0, ["num_key_value_heads", "found 0"]),
+  .configuration("num_key_value_heads", 3, ["num_key_value_heads (3)"]),
+  .configuration("num_attention_heads", "four", ["num_attention_heads"]),
+  .configuration("vocab_size", 300, ["tokenizer", "vocab_size of 300"]),
+  .configuration("model_type", "llama", ["model_type \"llama\"", "\"qwen2\""]),
+  .configuration("hidden_act", "gelu", ["hidden_act \"gelu\""]),
+  .configuration("rms_norm_eps", 0, ["rms_norm_eps"]),
+  // 2⁶⁰ bytes: refused before anything is reserved.
+  .configuration("num_hidden_layers", 4000, ["model.layers.2"]),
+  .model("truncated weights", ["model/model.safetensors", "not a whole safetensors file"]) {
+    try $0.write("model/model.safetensors", bytes: $0.bytes("model/model.safetensors").dropLast(9))
+  },
+  .model("truncated header", ["model/model.safetensors", "not a whole safetensors file"]) {
+    try $0.write(
+      "model/model.safetensors", bytes: Array($0.bytes("model/model.safetensors").prefix(700)))
+  },
+  .model("empty weights", ["model/model.safetensors"]) {
+    try $0.write("model/model.safetensors", bytes: [])
+  },
+  .model("weights of another model", ["another shape"]) {
+    try $0.remove("model/model.safetensors")
+    try $0.copy(fixture("steps/sft_step.safetensors"), as: "model/model.safetensors")
+  },
+]
+
+let dataRefusals: [Refusal] = [
+  .data(
+    "broken JSON", ["data.jsonl:3"],
+    Array(#"{"prompt": "a", "chosen": "b", "rejected": "c"}"#.utf8) + Array("\n\n{\"prom".utf8)),
+  .data("blank lines", ["data.jsonl", "no usable row"], Array("\n\n  \n\r\n".utf8)),
+  .data("empty", ["data.jsonl", "no usable row"], []),
+  .data("random bytes", ["data.jsonl:1"], Refusal.randomBytes(4096)),
+  .data(
+    "no rejected", ["data.jsonl:1", "rejected"], Array(#"{"prompt": "a", "chosen": "b"}"#.utf8)),
+  .data(
+    "a number for a text", ["data.jsonl:1", "\"prompt\"", "integer"],
+    Array(#"{"prompt": 3, "chosen": "b", "rejected": "c"}"#.utf8)),
+  .data("a list of rows", ["data.jsonl:1", "array"], Array(#"[{"prompt": "a"}]"#.utf8)),
+  .data(
+    "an empty prompt", ["data.jsonl"],
+    Array(#"{"prompt": "", "chosen": "b", "rejected": "c"}"#.utf8)),
+  Refusal("no data", ["missing.jsonl", "no such data file"]) { folder in
+    try folder.copy(fixture("gqa-tied"), as: "model")
+    return Refusal.score(data: "missing.jsonl")
+  },
+]
+
+let runFileRefusals: [Refusal] = [
+  .runFile("unknown key", ["run.yaml:4", "bacth", "nearest known key is batch"]) {
+    $0.replacingOccurrences(of: "batch:", with: "bacth:")
+  },
+  .runFile(
+    "unknown key by --set", ["optimizer.learning_rat", "optimizer.learning_rate"],
+    settings: ["optimizer.learning_rat=1"]),
+  Refusal("no run file", code: 2, ["nowhere.yaml", "no such run file"]) { _ in
+    ["train", "--config", "nowhere.yaml"]
+  },
+  .runFile("no data", code: 3, ["missing.jsonl"], settings: ["data.train=missing.jsonl"]),
+  .runFile("no model", code: 3, ["missing/config.json"], settings: ["model=missing"]),
+  .runFile("no method", ["method", "sft, reward, dpo, sail"]) {
+    $0.replacingOccurrences(of: "method: dpo\n", with: "")
+  },
+  .runFile("a wrong choice", ["method"], settings: ["method=ppo"]),
+  .runFile("no number", ["batch.pairs"], settings: ["batch.pairs=many"]),
+  .runFile("no groups", ["batch.groups"], settings: ["batch.groups=0"]),
+  .runFile("more groups than rows", ["batch.groups (9)"], settings: ["batch.groups=9"]),
+  .runFile(
+    "not in this version", ["rmsprop", "not implemented"],
+    settings: [
+      "optimizer.name=rmsprop"
+    ]),
+  .runFile(
+    "DPR without an oracle", ["oracle"], settings: ["method=sail", "sail.dpr.fraction=0.5"]),
+  .runFile("no such rule", ["nope", "synthetic"], settings: ["oracle={rule: nope}"]),
+  .runFile("broken YAML", ["run.yaml"]) { $0 + "\nbatch: {pairs: [" },
+  .runFile("empty", ["run.yaml", "empty"]) { _ in "" },
+  .runFile(
+    "an output that cannot be made", ["/proc/nowhere"],
+    settings: [
+      "output=/proc/nowhere"
+    ]),
+]
+
+/// Random bytes as each kind of file, and folders that are something else.
+let fileRefusals: [Refusal] =
+  [
+    "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+    "model.safetensors",
+  ].map { name in
+    .model("random bytes as \(name)", ["model/\(name)"]) {
+      try $0.write("model/\(name)", bytes: Refusal.randomBytes(4096))
+    }
+  } + [
+    Refusal("random bytes as a run file", code: 2, ["run.yaml"]) { folder in
+      try folder.write("run.yaml", bytes: Refusal.randomBytes(4096))
+      return ["train", "--config", "run.yaml"]
+    },
+    Refusal("random bytes as a manifest", ["MANIFEST"]) { folder in
+      try FileManager.default.createDirectory(
+        atPath: folder.file("step-00000001"), withIntermediateDirectories: true)
+      try folder.write("step-00000001/MANIFEST", bytes: Refusal.randomBytes(4096))
+      return ["inspect", "--verify", "step-00000001"]
+    },
+    Refusal("random bytes as a shard index", ["model.safetensors.index.json"]) { folder in
+      try folder.copy(fixture("mha-untied-sharded"), as: "model")
+      try folder.write("model/model.safetensors.index.json", bytes: Refusal.randomBytes(4096))
+      return Refusal.score(data: fixture("pairs.jsonl"))
+    },
+    Refusal("random bytes as generations", ["generations.jsonl:1"]) { folder in
+      try folder.write("generations.jsonl", bytes: Refusal.randomBytes(4096))
+      return [
+        "evaluate", "--model", fixture("gqa-tied"), "--data", fixture("pairs.jsonl"), "--judge",
+        "rule:shorter", "--against", "other=generations.jsonl", "--out", "evaluation",
+      ]
+    },
+    Refusal("a model as a checkpoint", ["MANIFEST"]) { _ in
+      ["export", fixture("gqa-tied"), "--out", "exported"]
+    },
+    Refusal("nothing to inspect", ["missing"]) { _ in ["inspect", "missing"] },
+    Refusal("a folder as data", ["folder"]) { folder in
+      try folder.copy(fixture("gqa-tied"), as: "model")
+      return Refusal.score(data: "model")
+    },
+  ]
