@@ -1,5 +1,3 @@
-import Glibc
-
 /// Rows of a packed batch that attend causally to each other and, all of them, to a prefix.
 public struct AttentionSegment: Sendable {
   /// The segment's own rows, consecutive in the batch.
@@ -16,10 +14,10 @@ public struct AttentionSegment: Sendable {
   var keyCount: Int { prefix.count + rows.count }
 
   /// Queries go in tiles of this many rows: small ones for short segments, which waste less padding.
-  fileprivate var tile: Int { keyCount <= 256 ? 32 : 64 }
+  var tile: Int { keyCount <= 256 ? 32 : 64 }
 
   /// Keys with zero rows up to whole tiles, so that products come in few shapes; zeros change no sum.
-  fileprivate var paddedKeyCount: Int { (keyCount + tile - 1) / tile * tile }
+  var paddedKeyCount: Int { (keyCount + tile - 1) / tile * tile }
 }
 
 /// Segments that share a prompt; the first has no prefix, the prefixes of the others are rows of it.
@@ -199,118 +197,4 @@ extension Compute {
       scatter(dValue, heads.valueOffset(keyValueHead), size, segment, into: dFused)
     }
   }
-}
-
-extension AttentionHeads {
-  fileprivate func keyOffset(_ head: Int) -> Int { (queryCount + head) * size }
-  fileprivate func valueOffset(_ head: Int) -> Int { (queryCount + keyValueCount + head) * size }
-  fileprivate func queryHeads(of keyValueHead: Int) -> Range<Int> {
-    keyValueHead * groupSize..<(keyValueHead + 1) * groupSize
-  }
-}
-
-/// Query rows of a tile and the keys that they can see.
-private struct QueryBlock {
-  let tile: Int
-  let firstRow: Int
-  let count: Int
-  /// Keys that the block's first row sees.
-  let firstVisible: Int
-  /// Keys in the block's products: all that its last row sees, rounded up to whole tiles.
-  let keys: Int
-
-  init(_ segment: AttentionSegment, start: Int) {
-    tile = segment.tile
-    firstRow = segment.rows.lowerBound + start
-    count = min(tile, segment.rows.count - start)
-    firstVisible = segment.prefix.count + start + 1
-    keys = (firstVisible + count - 1 + tile - 1) / tile * tile
-  }
-
-  func zeroUnusedRows(of dense: Floats, columns: Int) {
-    (dense + count * columns).update(repeating: 0, count: (tile - count) * columns)
-  }
-}
-
-/// Copies one head of the segment's prefix and rows into dense rows, then zero rows to a whole tile.
-private func gather(
-  _ fused: Matrix, _ offset: Int, _ size: Int, _ segment: AttentionSegment, into dense: Floats
-) {
-  var target = dense
-  for range in [segment.prefix, segment.rows] {
-    for row in range {
-      target.update(from: fused.row(row) + offset, count: size)
-      target += size
-    }
-  }
-  target.update(repeating: 0, count: (segment.paddedKeyCount - segment.keyCount) * size)
-}
-
-/// Adds dense gradients to the prefix's rows, writes them to the segment's own.
-private func scatter(
-  _ dense: Floats, _ offset: Int, _ size: Int, _ segment: AttentionSegment, into dFused: Matrix
-) {
-  var source = dense
-  for row in segment.prefix {
-    addInPlace(dFused.row(row) + offset, source, count: size)
-    source += size
-  }
-  for row in segment.rows {
-    (dFused.row(row) + offset).update(from: source, count: size)
-    source += size
-  }
-}
-
-private func gatherQueries(
-  _ fused: Matrix, head: Int, _ heads: AttentionHeads, _ block: QueryBlock, into query: Floats
-) {
-  let size = heads.size
-  for row in 0..<block.count {
-    let source = fused.row(block.firstRow + row) + head * size
-    let target = query + row * size
-    for index in 0..<size { target[index] = source[index] * heads.scale }
-  }
-  block.zeroUnusedRows(of: query, columns: size)
-}
-
-/// Scores to probabilities, zero where a row may not look; rows beyond the block become zero.
-private func softmax(_ scores: Floats, _ block: QueryBlock, logSumExp: Floats) {
-  for row in 0..<block.count {
-    let line = scores + row * block.keys
-    let visible = block.firstVisible + row
-    let largest = maximum(line, count: visible)
-    let sum = exponentialsInPlace(line, shift: largest, count: visible)
-    let inverse = 1 / sum
-    for index in 0..<visible { line[index] *= inverse }
-    (line + visible).update(repeating: 0, count: block.keys - visible)
-    logSumExp[block.firstRow + row] = largest + log(sum)
-  }
-  block.zeroUnusedRows(of: scores, columns: block.keys)
-}
-
-/// Scores to probabilities by the saved log-sum-exp.
-private func probabilities(_ scores: Floats, _ block: QueryBlock, logSumExp: ConstantFloats) {
-  for row in 0..<block.count {
-    let line = scores + row * block.keys
-    let visible = block.firstVisible + row
-    _ = exponentialsInPlace(line, shift: logSumExp[block.firstRow + row], count: visible)
-    (line + visible).update(repeating: 0, count: block.keys - visible)
-  }
-  block.zeroUnusedRows(of: scores, columns: block.keys)
-}
-
-/// x ← e^(x − shift); returns the sum, eight lanes in order, then their tree, then the tail.
-func exponentialsInPlace(_ x: Floats, shift: Float, count: Int) -> Float {
-  var sums = Vector.zero
-  var tail: Float = 0
-  forEachVector(count) { index in
-    let value = exponential(x.vector(index) - shift)
-    x.store(value, index)
-    sums += value
-  } tail: { index in
-    let value = exponential(x[index] - shift)
-    x[index] = value
-    tail += value
-  }
-  return sumOfLanes(sums) + tail
 }

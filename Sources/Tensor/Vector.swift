@@ -129,3 +129,19 @@ func exponential(_ value: Vector) -> Vector {
 /// eˣ of one number, bit for bit what a lane of the vector form gives.
 @inline(__always)
 func exponential(_ x: Float) -> Float { exponential(Vector(repeating: x))[0] }
+
+/// x ← e^(x − shift); returns the sum, eight lanes in order, then their tree, then the tail.
+func exponentialsInPlace(_ x: Floats, shift: Float, count: Int) -> Float {
+  var sums = Vector.zero
+  var tail: Float = 0
+  forEachVector(count) { index in
+    let value = exponential(x.vector(index) - shift)
+    x.store(value, index)
+    sums += value
+  } tail: { index in
+    let value = exponential(x[index] - shift)
+    x[index] = value
+    tail += value
+  }
+  return sumOfLanes(sums) + tail
+}

@@ -1,12 +1,21 @@
 import ArgumentParser
 import Coordinator
 
-enum PrecisionArgument: String, ExpressibleByArgument, CaseIterable {
-  case f32
-  case bf16
+/// How a command that uses a model computes.
+struct ComputeArguments: ParsableArguments {
+  enum Precision: String, ExpressibleByArgument, CaseIterable {
+    case f32
+    case bf16
+  }
 
-  func check() throws {
-    if self == .bf16 {
+  @Option(help: "Threads a rank; all that it may use if absent.")
+  var threads: Int?
+  @Option(help: "Number type of the computation: f32.")
+  var precision = Precision.f32
+
+  func validate() throws {
+    try checkPositive("--threads", threads)
+    if precision == .bf16 {
       throw ValidationError("--precision bf16 is not implemented in this version; use f32")
     }
   }
@@ -14,6 +23,12 @@ enum PrecisionArgument: String, ExpressibleByArgument, CaseIterable {
 
 private func checkPositive(_ name: String, _ value: Int?) throws {
   if let value, value < 1 { throw ValidationError("\(name) must be at least 1, found \(value)") }
+}
+
+private func checkTemperature(_ value: Double) throws {
+  guard value >= 0, value.isFinite else {
+    throw ValidationError("--temperature must be 0 or more, found \(value)")
+  }
 }
 
 struct Score: ParsableCommand {
@@ -32,19 +47,12 @@ struct Score: ParsableCommand {
   var out: String
   @Option(help: "Reference model folder, for ref_logps.")
   var reference: String?
-  @Option(help: "Threads a rank; all that it may use if absent.")
-  var threads: Int?
-  @Option(help: "Number type of the computation: f32.")
-  var precision = PrecisionArgument.f32
-
-  func validate() throws {
-    try checkPositive("--threads", threads)
-    try precision.check()
-  }
+  @OptionGroup
+  var compute: ComputeArguments
 
   func run() {
     let options = ScoreOptions(
-      model: model, data: data, output: out, reference: reference, threads: threads)
+      model: model, data: data, output: out, reference: reference, threads: compute.threads)
     runOnAllRanks { try score(options, communicator: $0) }
   }
 }
@@ -75,19 +83,13 @@ struct Generate: ParsableCommand {
   var topK = 0
   @Option(help: "Seed of the draws.")
   var seed: UInt64 = 0
-  @Option(help: "Threads a rank; all that it may use if absent.")
-  var threads: Int?
-  @Option(help: "Number type of the computation: f32.")
-  var precision = PrecisionArgument.f32
+  @OptionGroup
+  var compute: ComputeArguments
 
   func validate() throws {
     try checkPositive("--samples", samples)
     try checkPositive("--max-new-tokens", maxNewTokens)
-    try checkPositive("--threads", threads)
-    try precision.check()
-    guard temperature >= 0, temperature.isFinite else {
-      throw ValidationError("--temperature must be 0 or more, found \(temperature)")
-    }
+    try checkTemperature(temperature)
     guard topP > 0, topP <= 1 else {
       throw ValidationError("--top-p must be above 0 and at most 1, found \(topP)")
     }
@@ -97,7 +99,7 @@ struct Generate: ParsableCommand {
   func run() {
     let options = GenerateOptions(
       model: model, data: data, output: out, samples: samples, maxNewTokens: maxNewTokens,
-      temperature: temperature, topP: topP, topK: topK, seed: seed, threads: threads)
+      temperature: temperature, topP: topP, topK: topK, seed: seed, threads: compute.threads)
     runOnAllRanks { try generate(options, communicator: $0) }
   }
 }
@@ -140,23 +142,17 @@ struct Evaluate: ParsableCommand {
   var temperature = 1.0
   @Option(help: "Seed of the draws.")
   var seed: UInt64 = 0
-  @Option(help: "Threads a rank; all that it may use if absent.")
-  var threads: Int?
-  @Option(help: "Number type of the computation: f32.")
-  var precision = PrecisionArgument.f32
+  @OptionGroup
+  var compute: ComputeArguments
 
   func validate() throws {
     try checkPositive("--max-new-tokens", maxNewTokens)
     try checkPositive("--pairs", pairs)
-    try checkPositive("--threads", threads)
-    try precision.check()
     if reward != nil {
       throw ValidationError(
         "--reward: reward models are not implemented in this version; use --judge")
     }
-    guard temperature >= 0, temperature.isFinite else {
-      throw ValidationError("--temperature must be 0 or more, found \(temperature)")
-    }
+    try checkTemperature(temperature)
     guard beta > 0, beta.isFinite else {
       throw ValidationError("--beta must be above 0, found \(beta)")
     }
@@ -176,7 +172,7 @@ struct Evaluate: ParsableCommand {
     let options = EvaluateOptions(
       model: model, data: data, reference: reference, judge: judge.map(judgeSource),
       opponents: opponents, output: out, beta: beta, limit: pairs, maxNewTokens: maxNewTokens,
-      temperature: temperature, seed: seed, threads: threads)
+      temperature: temperature, seed: seed, threads: compute.threads)
     runOnAllRanks { try evaluate(options, communicator: $0) }
   }
 
