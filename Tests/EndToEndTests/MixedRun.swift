@@ -1,4 +1,5 @@
 import JSONText
+import Testing
 
 /// A small SAIL run that mixes all routes, with generation, labels by a rule and evaluation.
 struct MixedRun {
@@ -54,11 +55,14 @@ struct MixedRun {
 }
 
 /// What two runs that are equal in every bit have in common.
-struct RunResult: Equatable {
+struct RunResult: Equatable, CustomTestStringConvertible {
   let weights: [UInt8]
   let samples: [UInt8]
   /// The lines of metrics without times and memory.
   let metrics: [String]
+
+  /// Not the bytes themselves, which fill pages where an expectation fails.
+  var testDescription: String { "a run of \(metrics.count) lines of metrics" }
 
   init(_ output: String) throws {
     weights = try fileBytes(output + "/model/model.safetensors")
