@@ -56,7 +56,7 @@ private struct ComparedRun {
     name = (folder as NSString).lastPathComponent
     let file = folder + "/evaluation/metrics.json"
     let json = try parseJSON(
-      try readFile(file, what: "evaluation (sail evaluate --out \(folder)/evaluation)"),
+      try readFile(file, what: "result of sail evaluate --out \(folder)/evaluation"),
       source: file)
     figures = (json.members ?? []).compactMap { member in
       guard let value = member.value["value"]?.number else { return nil }

@@ -136,13 +136,17 @@ private func addWinRate(
   report.add("win_rate_strict\(suffix)", rate.strict)
 }
 
-/// Writes the three files of an evaluation.
-func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: String) throws {
+/// Makes a folder and those above it; one that exists is kept.
+func makeFolder(_ path: String) throws(DataError) {
   do {
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   } catch {
-    throw DataError(folder, "the folder cannot be made: \(error.localizedDescription)")
+    throw DataError(path, "the folder cannot be made: \(error.localizedDescription)")
   }
+}
+
+/// Writes the three files of an evaluation, whose folder exists.
+func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: String) throws {
   try writeFileAtomically(
     Array((report.json.indentedText + "\n").utf8), path: folder + "/metrics.json")
   try writeFileAtomically(

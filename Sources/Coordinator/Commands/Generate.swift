@@ -53,7 +53,10 @@ public func generate(
   _ options: GenerateOptions, communicator: borrowing Communicator
 ) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
-  let texts = try communicator.agree { try PromptRow.read(path: options.data) }
+  let texts = try communicator.agree {
+    try checkWritable(options.output)
+    return try PromptRow.read(path: options.data)
+  }
   let model = try LoadedModel(
     path: options.model, reference: nil, threads: .init(options.threads),
     communicator: communicator)

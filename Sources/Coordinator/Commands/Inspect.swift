@@ -63,7 +63,7 @@ private func describeCheckpoint(_ path: String, verifies: Bool) throws -> String
 
 private func describeModel(_ path: String) throws -> String {
   let model = try ModelFolder(path: path)
-  let stored = try SafetensorsFolder(path: path)
+  let stored = try model.storedWeights()
   let c = model.configuration
   // Every tensor that the architecture needs must be there with its shape.
   for parameter in model.table.parameters {

@@ -1,5 +1,6 @@
 import Checkpoint
 import Comm
+import Foundation
 import JSONText
 import Model
 
@@ -42,7 +43,10 @@ private let scoreBatch = 8
 /// - Throws: what is wrong with model or data.
 public func score(_ options: ScoreOptions, communicator: borrowing Communicator) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
-  let texts = try communicator.agree { try PreferenceRow.read(path: options.data) }
+  let texts = try communicator.agree {
+    try checkWritable(options.output)
+    return try PreferenceRow.read(path: options.data)
+  }
   let model = try LoadedModel(
     path: options.model, reference: options.reference, threads: .init(options.threads),
     communicator: communicator)
@@ -80,14 +84,34 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
 func everyPair(
   _ texts: [PreferenceRow], of model: ModelFolder, name: String
 ) throws(DataError) -> [TokenPair] {
-  let encoded = try model.encoder(limits: nil).pairs(texts, name: name)
-  guard encoded.rows.count == texts.count else {
-    let missing = (0..<texts.count).first { !encoded.sources.contains($0) } ?? 0
-    throw DataError(
-      name,
-      "row \(missing + 1) has a prompt or completion without a token; a model cannot score it")
+  let encoder = model.encoder(limits: nil)
+  var rows: [TokenPair] = []
+  for (index, text) in texts.enumerated() {
+    guard let row = try? encoder.pairs([text], name: name).rows.first else {
+      throw DataError(
+        name,
+        "row \(index + 1) has a prompt or completion without a token; give it some text")
+    }
+    rows.append(row)
   }
-  return encoded.rows
+  return rows
+}
+
+/// Refuses an output that could not be written, before the work is done.
+func checkWritable(_ path: String) throws(DataError) {
+  let manager = FileManager.default
+  var isFolder: ObjCBool = false
+  if manager.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+    throw DataError(path, "is a folder; --out wants a file to write")
+  }
+  let parent = (path as NSString).deletingLastPathComponent
+  let folder = parent.isEmpty ? "." : parent
+  guard manager.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
+    throw DataError(path, "cannot be written: there is no folder \(folder); make it first")
+  }
+  guard manager.isWritableFile(atPath: folder) else {
+    throw DataError(path, "cannot be written: no permission to write in \(folder)")
+  }
 }
 
 /// Writes lines to a file that is whole or absent, by rank 0; collective.

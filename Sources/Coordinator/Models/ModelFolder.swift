@@ -141,6 +141,22 @@ public struct ModelFolder {
     }
   }
 
+  /// Opens the folder's weights and refuses tensors that this architecture has no place for.
+  ///
+  /// A tied model's copy of the embedding and the rotary frequencies of old folders are let pass.
+  func storedWeights() throws -> SafetensorsFolder {
+    let stored = try SafetensorsFolder(path: path)
+    let known = Set(table.parameters.map { Array($0.name.utf8) })
+    for tensor in stored.tensors where !known.contains(Array(tensor.name.utf8)) {
+      if tensor.name == "lm_head.weight" && table.isTied { continue }
+      if tensor.name.hasSuffix("rotary_emb.inv_freq") { continue }
+      throw ModelError(
+        "\(path): the weights hold \"\(tensor.name)\", which config.json's \(table.layers.count) "
+          + "layers have no place for; configuration and weights belong to different models")
+    }
+    return stored
+  }
+
   /// The table's tensors as a file's.
   var placements: [TensorPlacement] {
     table.parameters.map {

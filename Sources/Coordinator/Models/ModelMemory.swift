@@ -55,7 +55,7 @@ func readWeights(
   let isReader = communicator.nodeRank == 0
   try communicator.agree {
     if isReader {
-      let stored = try SafetensorsFolder(path: folder.path)
+      let stored = try folder.storedWeights()
       try stored.read(
         folder.placements,
         into: UnsafeMutableBufferPointer(

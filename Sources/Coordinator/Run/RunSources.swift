@@ -89,7 +89,10 @@ private let rules: [(name: String, score: @Sendable (String, String) -> Double)]
 func makeOracle(_ source: RunConfiguration.OracleSource?) throws -> Oracle? {
   switch source {
   case nil: return nil
-  case .command(let words): return .command(try CommandOracle(command: words))
+  case .command(let words):
+    do throws(OracleError) { return .command(try CommandOracle(command: words)) } catch {
+      throw ConfigurationError(error.description)
+    }
   case .rule(let name):
     guard let rule = rules.first(where: { $0.name == name }) else {
       throw ConfigurationError(
