@@ -15,12 +15,15 @@ public func leaveOneOutBaselines(values: [Double], fallback: Double) -> [Double]
 /// - Parameters:
 ///   - u: the preference logit from those log-probabilities.
 ///   - label: the row's label; a drawn self-label counts in expectation.
+///   - link: how u becomes a probability.
 /// - Returns: F of a given label, −H of a self-label, log σ(|u|) of the likelier order.
-public func decodeTimeValue(u: Double, label: PairLabel) -> Double {
+public func decodeTimeValue(
+  u: Double, label: PairLabel, link: PreferenceLink = .logistic
+) -> Double {
   let counted: PairLabel
   if case .sampled = label { counted = .expected } else { counted = label }
   return pairLoss(
     first: 0, second: 0, u: u, label: counted, baseline: 0,
-    objective: PairObjective(beta: 1)
+    objective: PairObjective(beta: 1, link: link)
   ).value
 }

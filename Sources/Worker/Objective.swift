@@ -35,9 +35,15 @@ public struct PairObjective: Sendable, Equatable {
   public var responseCoefficient: Double
   /// Coefficient of T3, the term through the self-preference label.
   public var preferenceCoefficient: Double
+  /// How u becomes a probability.
+  public var link: PreferenceLink
 
   /// Settings from their values; coefficients 0 leave plain DPO.
-  public init(beta: Double, responseCoefficient: Double = 0, preferenceCoefficient: Double = 0) {
+  public init(
+    beta: Double, responseCoefficient: Double = 0, preferenceCoefficient: Double = 0,
+    link: PreferenceLink = .logistic
+  ) {
+    self.link = link
     self.beta = beta
     self.responseCoefficient = responseCoefficient
     self.preferenceCoefficient = preferenceCoefficient
@@ -82,15 +88,15 @@ public func preferenceLogit(
 
 /// Loss of one pair, before the division by the number of planned pairs.
 ///
-/// With u the logit of "first is better", F = log σ(u) of the labelled order, b the baseline and sg
-/// a stopped gradient (SAIL.md §3, §5.1; logistic link):
+/// With G the link, G(u) the probability of "first is better", F = log G(u) of the labelled order,
+/// b the baseline and sg a stopped gradient (SAIL, arXiv 2406.15567, its three gradient terms):
 ///
 ///     labelled   − F − (c_pref/2) F² − c_resp sg(F − b)(lp₁ + lp₂)          V = F
 ///     expected   c_pref H + c_resp sg(H + b)(lp₁ + lp₂)                     V = −H
-///     likelier   − log σ(|u|) − c_resp sg(log σ(|u|) − b)(lp₁ + lp₂)        V = log σ(|u|)
+///     likelier   − log G(|u|) − c_resp sg(log G(|u|) − b)(lp₁ + lp₂)        V = log G(|u|)
 ///
-/// with H the entropy of the label. A given label with probability p takes p log σ(u) +
-/// (1 − p) log σ(−u) for F in T2 and as V; T3 needs p = 0 or 1.
+/// with H the entropy of the label. A given label with probability p takes p log G(u) +
+/// (1 − p) log G(−u) for F in T2 and as V; T3 needs p = 0 or 1.
 ///
 /// - Parameters:
 ///   - first: log π(first response), summed over its tokens.
@@ -105,42 +111,43 @@ public func pairLoss(
   objective: PairObjective
 ) -> PairLoss {
   let preference = objective.preferenceCoefficient
+  let link = objective.link
   var loss: Double
   var dU: Double
   let value: Double
   let isFirstChosen: Bool?
   switch label {
   case .given(let p) where p != 0 && p != 1:
-    value = p * logSigmoid(u) + (1 - p) * logSigmoid(-u)
+    value = p * link.logProbability(u) + (1 - p) * link.logProbability(-u)
     loss = -value
-    dU = -(p * sigmoid(-u) - (1 - p) * sigmoid(u))
+    dU = -(p * link.slope(u) - (1 - p) * link.slope(-u))
     isFirstChosen = p == 0.5 ? nil : p > 0.5
   case .given, .sampled:
     let isFirst =
       switch label {
-      case .sampled(let uniform): uniform < sigmoid(u)
+      case .sampled(let uniform): uniform < link.probability(u)
       default: label == .given(firstIsBetter: 1)
       }
     let sign: Double = isFirst ? 1 : -1
-    let f = logSigmoid(sign * u)
+    let f = link.logProbability(sign * u)
     value = f
     loss = -f - preference / 2 * f * f
-    dU = -sign * sigmoid(-sign * u) * (1 + preference * f)
+    dU = -sign * link.slope(sign * u) * (1 + preference * f)
     isFirstChosen = isFirst
   case .expected:
-    let q = sigmoid(u)
+    let q = link.probability(u)
     // Not 1 − q, which has no digits left where q is near 1.
-    let other = sigmoid(-u)
-    let entropy = -q * logSigmoid(u) - other * logSigmoid(-u)
+    let other = link.probability(-u)
+    let entropy = -q * link.logProbability(u) - other * link.logProbability(-u)
     value = -entropy
     loss = preference * entropy
-    dU = -preference * q * other * u
+    dU = -preference * q * link.slope(u) * link.logOdds(u)
     isFirstChosen = nil
   case .mostLikely:
     let isTie = abs(u) < tieWidth
-    value = logSigmoid(abs(u))
+    value = link.logProbability(abs(u))
     loss = -value
-    dU = isTie ? 0 : -(u > 0 ? 1 : -1) * sigmoid(-abs(u))
+    dU = isTie ? 0 : -(u > 0 ? 1 : -1) * link.slope(abs(u))
     isFirstChosen = isTie ? nil : u > 0
   }
   // T1: V − b, weighing the log-probability of both responses.

@@ -22,7 +22,6 @@ import Testing
     (["data.template=chat"], "data.template: chat"),
     (["objective.loss=ipo", "sail=", "method=dpo"], "objective.loss: ipo"),
     (["objective.label_smoothing=0.1"], "objective.label_smoothing: 0.1"),
-    (["objective.link=probit"], "objective.link: probit"),
     (["objective.revkl=0.1"], "objective.revkl: 0.1"),
     (["sail.dpr.labels=sample"], "sail.dpr.labels: sample"),
     (["sail.dpr.labels=soft"], "sail.dpr.labels: soft"),

@@ -17,9 +17,6 @@ extension RunConfiguration {
     if objective.labelSmoothing != 0 {
       throw refuse("objective.label_smoothing: \(objective.labelSmoothing)", "use 0")
     }
-    if objective.link != .logistic {
-      throw refuse("objective.link: \(objective.link.rawValue)", "use logistic")
-    }
     if objective.revkl != 0 { throw refuse("objective.revkl: \(objective.revkl)", "use 0") }
     if sail.dpr.labels != .argmax {
       throw refuse("sail.dpr.labels: \(sail.dpr.labels.rawValue)", "use argmax")

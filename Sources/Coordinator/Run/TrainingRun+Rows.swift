@@ -156,7 +156,7 @@ extension TrainingRun {
         first: completions?[0].logProbability ?? 0, second: completions?[1].logProbability ?? 0,
         referenceFirst: row.referenceFirst, referenceSecond: row.referenceSecond,
         beta: configuration.objective.beta)
-      return decodeTimeValue(u: u, label: row.label)
+      return decodeTimeValue(u: u, label: row.label, link: link)
     }
     if configuration.sail.baseline == .leaveOneOut {
       let baselines = leaveOneOutBaselines(values: values, fallback: previousValue)

@@ -86,20 +86,30 @@ final class TrainingRun {
     try sources.fillWeights(memory, pool: compute.pool, communicator: communicator)
   }
 
+  /// How a preference logit becomes a probability.
+  var link: PreferenceLink {
+    switch configuration.objective.link {
+    case .logistic: .logistic
+    case .probit: .probit
+    }
+  }
+
   /// Settings of the pair loss by route.
   func objective(for route: Route) -> PairObjective {
     let sail = configuration.sail
     let beta = configuration.objective.beta
     switch route {
-    case .offline: return PairObjective(beta: beta)
+    case .offline: return PairObjective(beta: beta, link: link)
     case .ddp:
-      return PairObjective(beta: beta, preferenceCoefficient: sail.ddp.preferenceCoefficient)
+      return PairObjective(
+        beta: beta, preferenceCoefficient: sail.ddp.preferenceCoefficient, link: link)
     case .dpp:
       return PairObjective(
         beta: beta, responseCoefficient: sail.dpp.responseCoefficient,
-        preferenceCoefficient: sail.dpp.preferenceCoefficient)
+        preferenceCoefficient: sail.dpp.preferenceCoefficient, link: link)
     case .dpr:
-      return PairObjective(beta: beta, responseCoefficient: sail.dpr.responseCoefficient)
+      return PairObjective(
+        beta: beta, responseCoefficient: sail.dpr.responseCoefficient, link: link)
     }
   }
 
