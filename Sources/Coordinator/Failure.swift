@@ -12,7 +12,9 @@ public func describeFailure(_ error: any Error) -> (message: String, code: Int32
   let code: Int32
   switch error {
   case is ConfigurationError, is SyntheticError: code = 2
-  case is DataError, is ModelError, is TokenizerError, is CheckpointError, is JSONError: code = 3
+  case is DataError, is ModelError, is TokenizerError, is CheckpointError, is JSONError,
+    is OracleError:
+    code = 3
   case let failure as AgreedFailure: code = failure.code
   default: code = 1
   }

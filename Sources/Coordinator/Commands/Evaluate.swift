@@ -79,6 +79,7 @@ public func evaluate(
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
   let start = Stopwatch.now
   let (texts, oracle, opponents) = try communicator.agree {
+    try checkGenerationSizes(maxNewTokens: options.maxNewTokens)
     try makeFolder(options.output)
     let rows = try PreferenceRow.read(path: options.data)
     let texts = Array(rows.prefix(options.limit ?? rows.count))

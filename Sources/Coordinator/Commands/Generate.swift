@@ -54,6 +54,7 @@ public func generate(
 ) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
   let texts = try communicator.agree {
+    try checkGenerationSizes(maxNewTokens: options.maxNewTokens, samples: options.samples)
     try checkWritable(options.output)
     return try PromptRow.read(path: options.data)
   }

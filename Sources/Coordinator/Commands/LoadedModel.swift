@@ -28,7 +28,7 @@ struct LoadedModel {
     if let reference, let weights = memory.reference {
       try readWeights(of: reference, into: weights, communicator: communicator)
     }
-    let compute = Compute(threadCount: threadCount(threads, communicator: communicator))
+    let compute = Compute(threadCount: try threadCount(threads, communicator: communicator))
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
   }
 }

@@ -21,7 +21,8 @@ public struct SynthesizeOptions: Sendable {
     settings.vocabularySize = vocabulary ?? settings.vocabularySize
     settings.model.hiddenSize = hidden ?? settings.model.hiddenSize
     settings.model.layerCount = layers ?? settings.model.layerCount
-    if hidden != nil { settings.model.intermediateSize = settings.model.hiddenSize * 11 / 4 }
+    // A width beyond reason is left for the settings' own check to refuse.
+    if let hidden, hidden < 1 << 20 { settings.model.intermediateSize = hidden * 11 / 4 }
     self.settings = settings
   }
 }

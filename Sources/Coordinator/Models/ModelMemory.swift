@@ -78,12 +78,21 @@ func drawWeights(
 
 /// Threads of this rank: as asked, else its share of the CPUs that it may use.
 ///
-/// Ranks that mpirun bound have CPUs of their own; unbound ranks of a node share all.
+/// Ranks that mpirun bound have CPUs of their own; unbound ranks of a node share all. Far more threads
+/// than CPUs are refused: they only wait for each other.
 func threadCount(
   _ asked: RunConfiguration.ThreadCount, communicator: borrowing Communicator
-) -> Int {
+) throws -> Int {
   switch asked {
-  case .count(let count): return count
+  case .count(let count):
+    let limit = 4 * Compute.onlineCPUCount
+    try communicator.agree {
+      guard count <= limit else {
+        throw ConfigurationError(
+          "threads must be at most \(limit), four for each CPU of this machine, found \(count)")
+      }
+    }
+    return count
   case .auto:
     let available = Compute.availableCPUCount
     let isShared = communicator.nodeSize > 1 && available >= Compute.onlineCPUCount

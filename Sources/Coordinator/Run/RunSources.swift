@@ -21,6 +21,7 @@ struct RunSources {
   init(_ configuration: RunConfiguration) throws {
     self.configuration = configuration
     try configuration.checkSupported()
+    try configuration.checkSizes()
     switch configuration.model {
     case .folder(let path):
       model = try ModelFolder(path: path)
@@ -55,6 +56,21 @@ struct RunSources {
     train = rows
     oracle = try makeOracle(configuration.oracle)
     stepCount = try configuration.stepCount(rows: rows.count)
+  }
+
+  /// Digests of the training data and of the weight files of model and reference.
+  func inputDigests() throws -> [(file: String, digest: String)] {
+    var files = [configuration.data.train]
+    var folders: [String] = []
+    if case .folder(let path) = configuration.model { folders.append(path) }
+    if let path = configuration.reference { folders.append(path) }
+    for folder in folders {
+      let names = try? FileManager.default.contentsOfDirectory(atPath: folder)
+      files += (names ?? []).filter { $0.hasSuffix(".safetensors") }.sorted().map {
+        "\(folder)/\($0)"
+      }
+    }
+    return try files.map { ($0, try digest(ofFile: $0)) }
   }
 
   /// Reads or draws the starting weights of policy and reference; collective.

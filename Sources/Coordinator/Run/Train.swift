@@ -110,6 +110,11 @@ private func chooseStart(
         progress.note("warning: left out the broken checkpoint \(broken.path): \(broken.reason)")
       }
       path = newest.found?.path
+      if path == nil, let broken = newest.skipped.first {
+        throw CheckpointError(
+          "\(folder.checkpoints) holds checkpoints but none is whole (\(broken.reason)); move "
+            + "\(folder.path) away to start anew")
+      }
     case .from(let given):
       _ = try verifyFolder(given)
       path = given

@@ -72,6 +72,7 @@ extension TrainingRun {
       "non_finite_steps": .integer(Int64(nonFiniteCount)),
       "floats": .integer(Int64(model.table.floatCount)),
       "number_type": .string(numberType.rawValue), "slices": .array(parts),
+      "inputs": .object(inputDigests.map { JSON.Member(key: $0.file, value: .string($0.digest)) }),
     ]
   }
 
@@ -93,6 +94,7 @@ extension TrainingRun {
           "\(path): the checkpoint has \(saved.floatCount) weights, the model "
             + "\(model.table.floatCount); it belongs to another model")
       }
+      if isLeader { try saved.checkInputs(inputDigests) }
       try saved.read(
         "weights", range: optimizer.slice,
         into: UnsafeMutableBufferPointer(
@@ -124,6 +126,7 @@ struct SavedState {
   let floatCount: Int
   let numberType: NumberType
   let slices: [(file: String, range: Range<Int>)]
+  private let inputs: [JSON.Member]
 
   /// Reads `state.json` of a checkpoint folder that was verified.
   init(folder: String) throws {
@@ -169,6 +172,19 @@ struct SavedState {
       throw CheckpointError("\(source): its slices cover \(end) of \(floatCount) weights")
     }
     self.slices = slices
+    inputs = json["inputs"]?.members ?? []
+  }
+
+  /// Refuses to go on with data or a starting model of other content than the run began with.
+  func checkInputs(_ current: [(file: String, digest: String)]) throws(CheckpointError) {
+    for input in inputs {
+      let now = current.first { $0.file == input.key }?.digest
+      guard now == nil || now == input.value.string else {
+        throw CheckpointError(
+          "\(input.key) has changed since the run in \(folder) began; restore the file, or "
+            + "choose another output to start anew")
+      }
+    }
   }
 
   /// Reads a range of an array from the slices that hold it.

@@ -55,9 +55,12 @@ extension TrainingRun {
   /// A line that says what is about to happen.
   func summary(startSeconds: Double) -> String {
     let parameters = Double(model.table.parameterCount)
-    let size =
-      parameters >= 1e9
-      ? "\((parameters / 1e8).rounded() / 10) B" : "\((parameters / 1e5).rounded() / 10) M"
+    let size: String
+    switch parameters {
+    case 1e9...: size = "\((parameters / 1e8).rounded() / 10) B"
+    case 1e6...: size = "\((parameters / 1e5).rounded() / 10) M"
+    default: size = "\(Int((parameters / 1e3).rounded())) K"
+    }
     return "method \(configuration.method): \(size) parameters, \(train.count) rows, "
       + "\(stepCount) steps of \(configuration.batch.pairs) in \(configuration.batch.groups) "
       + "groups, \(rankCount) rank\(rankCount == 1 ? "" : "s") × "

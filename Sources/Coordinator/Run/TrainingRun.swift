@@ -39,6 +39,8 @@ final class TrainingRun {
   /// Reference log-probabilities of the evaluation pairs, which never change.
   var evaluationReference: [PairReference] = []
   var stopwatch = Stopwatch()
+  /// Digests of the data and of the starting weights, on rank 0; a resumed run must find the same.
+  let inputDigests: [(file: String, digest: String)]
 
   var isLeader: Bool { rank == 0 }
 
@@ -57,6 +59,8 @@ final class TrainingRun {
     oracle = sources.oracle
     stepCount = sources.stepCount
     numberType = sources.numberType
+    let isLeader = communicator.rank == 0
+    inputDigests = try communicator.agree { isLeader ? try sources.inputDigests() : [] }
     guard communicator.size <= configuration.batch.groups else {
       throw ConfigurationError(
         "\(communicator.size) ranks, but batch.groups is \(configuration.batch.groups): set "
@@ -69,7 +73,7 @@ final class TrainingRun {
     memory = try ModelMemory(
       policy: model, reference: sources.reference, hasGradient: true, communicator: communicator)
     let compute = Compute(
-      threadCount: threadCount(configuration.threads, communicator: communicator))
+      threadCount: try threadCount(configuration.threads, communicator: communicator))
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
     slices = OptimizerState.slices(
       floatCount: model.table.floatCount, rankCount: communicator.size)

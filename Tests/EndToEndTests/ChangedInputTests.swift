@@ -1,0 +1,52 @@
+import Testing
+
+extension EndToEndTests {
+  /// What a resumed run must not let pass.
+  @Suite struct ChangedInputs {
+    @Test func otherDataUnderTheSameNameIsRefused() throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        try sailDone(run.arguments("out", ["steps=2"]))
+        var rows = try folder.bytes("data/train.jsonl")
+        let place = try #require(rows.firstIndex(of: UInt8(ascii: "e")))
+        rows[place] = UInt8(ascii: "E")
+        try folder.write("data/train.jsonl", bytes: rows)
+        let job = try sail(run.arguments("out", ["steps=4"], resume: "auto"), .ranks(2))
+        #expect(job.code == 3, "\(job.errors)")
+        #expect(job.complaints.count == 1, "\(job.errors)")
+        #expect(job.complaints.first?.contains("train.jsonl has changed") == true)
+      }
+    }
+
+    @Test func nothingStartsAnewOverBrokenCheckpoints() throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        try sailDone(run.arguments("out", ["steps=2"]))
+        try folder.remove("out/checkpoints/step-00000002/MANIFEST")
+        let model = try folder.bytes("out/model/model.safetensors")
+        let job = try sail(run.arguments("out", ["steps=2"], resume: "auto"))
+        #expect(job.code == 3, "\(job.errors)")
+        #expect(job.complaints.first?.contains("none is whole") == true, "\(job.errors)")
+        #expect(try folder.bytes("out/model/model.safetensors") == model)
+      }
+    }
+
+    @Test(arguments: [
+      (["--max-new-tokens", "9223372036854775807"], "--max-new-tokens must be at most"),
+      (["--samples", "1000000000"], "--samples must be at most"),
+      (["--threads", "100000"], "threads must be at most"),
+    ])
+    func sizesBeyondReasonAreRefused(_ arguments: [String], _ part: String) throws {
+      try withWorkFolder { folder in
+        try folder.write("p.jsonl", "{\"prompt\": \"a\"}\n")
+        let job = try sail(
+          [
+            "generate", "--model", fixture("gqa-tied"), "--data", folder.file("p.jsonl"), "--out",
+            folder.file("o.jsonl"),
+          ] + arguments)
+        #expect(job.code == 2, "\(job.errors)")
+        #expect(job.complaints.first?.contains(part) == true, "\(job.errors)")
+      }
+    }
+  }
+}
