@@ -80,7 +80,7 @@ public func evaluate(
   let start = Stopwatch.now
   let (texts, oracle, opponents) = try communicator.agree {
     try checkGenerationSizes(maxNewTokens: options.maxNewTokens)
-    try makeFolder(options.output)
+    try checkFolderCanBeMade(options.output)
     let rows = try PreferenceRow.read(path: options.data)
     let texts = Array(rows.prefix(options.limit ?? rows.count))
     return (

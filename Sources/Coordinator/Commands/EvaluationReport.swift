@@ -136,17 +136,30 @@ private func addWinRate(
   report.add("win_rate_strict\(suffix)", rate.strict)
 }
 
-/// Makes a folder and those above it; one that exists is kept.
-func makeFolder(_ path: String) throws(DataError) {
-  do {
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  } catch {
-    throw DataError(path, "the folder cannot be made: \(error.localizedDescription)")
+/// Refuses a folder that could not be made, before the work is done.
+func checkFolderCanBeMade(_ path: String) throws(DataError) {
+  let manager = FileManager.default
+  var ancestor = path
+  while !ancestor.isEmpty, !manager.fileExists(atPath: ancestor) {
+    ancestor = (ancestor as NSString).deletingLastPathComponent
+  }
+  let existing = ancestor.isEmpty ? "." : ancestor
+  var isFolder: ObjCBool = false
+  guard manager.fileExists(atPath: existing, isDirectory: &isFolder), isFolder.boolValue,
+    manager.isWritableFile(atPath: existing)
+  else {
+    throw DataError(
+      path, "the folder cannot be made: \(existing) is no folder that can be written to")
   }
 }
 
-/// Writes the three files of an evaluation, whose folder exists.
+/// Writes the three files of an evaluation.
 func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: String) throws {
+  do {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+  } catch {
+    throw DataError(folder, "the folder cannot be made: \(error.localizedDescription)")
+  }
   try writeFileAtomically(
     Array((report.json.indentedText + "\n").utf8), path: folder + "/metrics.json")
   try writeFileAtomically(
