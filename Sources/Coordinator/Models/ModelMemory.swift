@@ -29,6 +29,19 @@ struct ModelMemory {
     if let reference { arrays.append(("reference", reference.table.floatCount, .perNode)) }
     gradientArray = arrays.count
     if hasGradient { arrays.append(("gradient", policy.table.floatCount, .perRank)) }
+    let nodeSize = communicator.nodeSize
+    try communicator.agree {
+      let floats = arrays.reduce(0.0) {
+        $0 + Double($1.count) * ($1.kind == .perRank ? Double(nodeSize) : 1)
+      }
+      let machine = physicalMemoryBytes()
+      guard 4 * floats <= machine else {
+        throw ConfigurationError(
+          "\(policy.path): weights and gradients need \(gigabytes(4 * floats)) on this node, which "
+            + "has \(gigabytes(machine)) of memory; use a smaller model, fewer ranks a node or a "
+            + "larger machine")
+      }
+    }
     let memory = try NodeMemory(communicator: communicator, arrays: arrays)
     self.memory = memory
     self.policy = try Self.weights(policy, memory.own(0))

@@ -9,6 +9,14 @@ func peakMemoryBytes() -> Double {
   return Double(usage.ru_maxrss) * 1024
 }
 
+/// Memory of this machine, in bytes.
+func physicalMemoryBytes() -> Double {
+  Double(sysconf(Int32(_SC_PHYS_PAGES))) * Double(sysconf(Int32(_SC_PAGESIZE)))
+}
+
+/// A number of bytes as people read it.
+func gigabytes(_ bytes: Double) -> String { "\((bytes / 1e8).rounded() / 10) GB" }
+
 /// Makes SIGUSR1 ask for a stop after the current step.
 func listenForStopRequests() { sail_listen_for_stop() }
 

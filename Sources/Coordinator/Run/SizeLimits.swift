@@ -3,7 +3,7 @@ enum SizeLimits {
   /// Rows of a step.
   static let rows = 1 << 20
   /// Tokens of a completion.
-  static let newTokens = 1 << 20
+  static let newTokens = 1 << 17
   /// Completions of a prompt.
   static let samples = 1 << 16
 }

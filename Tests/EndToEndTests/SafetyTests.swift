@@ -1,8 +1,8 @@
 import Testing
 
 extension EndToEndTests {
-  /// What a resumed run must not let pass.
-  @Suite struct ChangedInputs {
+  /// What a run must not let pass: changed inputs, broken checkpoints, sizes that cannot be.
+  @Suite struct Safety {
     @Test func otherDataUnderTheSameNameIsRefused() throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)
@@ -46,6 +46,22 @@ extension EndToEndTests {
           ] + arguments)
         #expect(job.code == 2, "\(job.errors)")
         #expect(job.complaints.first?.contains(part) == true, "\(job.errors)")
+      }
+    }
+
+    @Test func aModelThatCannotFitIsRefused() throws {
+      try withWorkFolder { folder in
+        try folder.write(
+          "config.json",
+          """
+          {"model_type": "qwen2", "vocab_size": 151936, "hidden_size": 8192, "num_hidden_layers": 400,
+           "intermediate_size": 49152, "num_attention_heads": 64}
+          """)
+        let run = try ShortRun(folder)
+        let model = "{config: \(folder.file("config.json")), tokenizer: \(fixture("gqa-tied"))}"
+        let job = try sail(run.arguments(["model=\(model)"]))
+        #expect(job.code == 2, "\(job.errors)")
+        #expect(job.complaints.first?.contains("of memory") == true, "\(job.errors)")
       }
     }
   }
