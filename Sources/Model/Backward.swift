@@ -46,9 +46,10 @@ public final class DecoderBackward {
   /// - Parameters:
   ///   - batch: the batch of the last forward, which kept its activations.
   ///   - coefficients: c, one for each of `batch.targets`.
+  ///   - penalty: adds ∂/∂w Σ κ · KL(π_ref ‖ π) at the predictions; nil for none.
   ///   - gradient: `table.floatCount` floats, added to.
   public func backward(
-    _ batch: PackedBatch, coefficients: [Float],
+    _ batch: PackedBatch, coefficients: [Float], penalty: DivergencePenalty? = nil,
     addingTo gradient: UnsafeMutablePointer<Float>
   ) {
     precondition(coefficients.count == batch.targets.count)
@@ -64,7 +65,9 @@ public final class DecoderBackward {
     let dResidual = space.dResidual.matrix(rows: rows, columns: c.hiddenSize)
     dResidual.zero()
     vocabularyGradient.zero()
-    headBackward(batch, coefficients: coefficients, dResidual: dResidual, gradient: gradient)
+    headBackward(
+      batch, coefficients: coefficients, penalty: penalty, dResidual: dResidual,
+      gradient: gradient)
     if !table.isTied {
       flushVocabularyGradient(into: gradient + table.head)
       vocabularyGradient.zero()
@@ -80,7 +83,7 @@ public final class DecoderBackward {
   }
 
   private func headBackward(
-    _ batch: PackedBatch, coefficients: [Float], dResidual: Matrix,
+    _ batch: PackedBatch, coefficients: [Float], penalty: DivergencePenalty?, dResidual: Matrix,
     gradient: UnsafeMutablePointer<Float>
   ) {
     let c = configuration
@@ -92,15 +95,15 @@ public final class DecoderBackward {
     let dHead = vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize)
     decoder.forEachHeadChunk(head) { range, normed, logits in
       compute.linear(normed, decoder.headMatrix, into: logits)
-      head.targets.withUnsafeBufferPointer { targets in
-        padded.withUnsafeBufferPointer { coefficients in
-          guard let target = targets.baseAddress, let scale = coefficients.baseAddress else {
-            return
-          }
-          compute.logSoftmaxBackward(
-            inPlace: logits, targets: target + range.lowerBound,
-            coefficients: scale + range.lowerBound)
-        }
+      let chunk = Array(padded[range])
+      let targets = Array(head.targets[range])
+      if let penalty, let divergenceCoefficients = penalty.chunk(range) {
+        compute.logSoftmaxAndDivergenceBackward(
+          inPlace: logits, targets: targets, coefficients: chunk,
+          reference: penalty.reference.logits(range),
+          divergenceCoefficients: divergenceCoefficients)
+      } else {
+        compute.logSoftmaxBackward(inPlace: logits, targets: targets, coefficients: chunk)
       }
       compute.linearInputGradient(logits, decoder.headMatrix, into: dNormed.rows(range))
       compute.linearWeightGradient(logits, normed, addingTo: dHead)

@@ -40,13 +40,18 @@ public struct Completion: Sendable {
   public var tokens: [Int32]
   /// Sum of the tokens' log-probabilities at temperature 1 without filters.
   public var logProbability: Double
+  /// Sum of the tokens' log-probabilities under the distribution that they were drawn from.
+  public var drawLogProbability: Double
   /// Whether an end token was drawn; otherwise the length limit cut it.
   public var isEnded: Bool
 
   /// A completion from its parts.
-  public init(tokens: [Int32], logProbability: Double, isEnded: Bool) {
+  public init(
+    tokens: [Int32], logProbability: Double, drawLogProbability: Double, isEnded: Bool
+  ) {
     self.tokens = tokens
     self.logProbability = logProbability
+    self.drawLogProbability = drawLogProbability
     self.isEnded = isEnded
   }
 }
@@ -57,7 +62,8 @@ private final class LiveRow {
   let key: (row: Int, sample: Int)
   let prompt: KeyValueCache
   let own: KeyValueCache
-  var completion = Completion(tokens: [], logProbability: 0, isEnded: false)
+  var completion = Completion(
+    tokens: [], logProbability: 0, drawLogProbability: 0, isEnded: false)
 
   init(
     request: Int, key: (row: Int, sample: Int), prompt: KeyValueCache, own: KeyValueCache
@@ -111,6 +117,7 @@ extension Decoder {
       for (row, token) in zip(live, drawn) {
         row.completion.tokens.append(token.token)
         row.completion.logProbability += token.logProbability
+        row.completion.drawLogProbability += token.drawLogProbability
         row.completion.isEnded = settings.endTokens.contains(token.token)
       }
       onProgress(live.count)

@@ -20,10 +20,16 @@ extension Decoder {
   /// - Parameters:
   ///   - batch: packed token ids, all in 0..<V.
   ///   - keepsActivations: keeps what ``backward(_:coefficients:addingTo:)`` needs.
+  ///   - penalty: where the divergence from a reference is wanted too, nil for nowhere.
   /// - Returns: one entry for each of `batch.targets`.
-  public func forward(_ batch: PackedBatch, keepsActivations: Bool) -> [TokenStatistics] {
+  public func forward(
+    _ batch: PackedBatch, keepsActivations: Bool, penalty: DivergencePenalty? = nil
+  ) -> [TokenStatistics] {
     runLayers(batch, keepsActivations: keepsActivations)
-    let head = gatherHeadRows(batch)
+    return headStatistics(gatherHeadRows(batch), penalty: penalty)
+  }
+
+  func headStatistics(_ head: HeadRows, penalty: DivergencePenalty? = nil) -> [TokenStatistics] {
     var statistics = [TokenStatistics](repeating: TokenStatistics(), count: head.rows)
     forEachHeadChunk(head) { range, normed, logits in
       compute.linear(normed, headMatrix, into: logits)
@@ -34,6 +40,12 @@ extension Decoder {
             logits, targets: target + range.lowerBound, into: result + range.lowerBound)
         }
       }
+      guard let penalty, let coefficients = penalty.chunk(range) else { return }
+      var divergences = [Double](repeating: 0, count: range.count)
+      compute.divergences(
+        logits, reference: penalty.reference.logits(range), coefficients: coefficients,
+        into: &divergences)
+      for (row, divergence) in zip(range, divergences) { statistics[row].divergence = divergence }
     }
     return Array(statistics.prefix(head.count))
   }

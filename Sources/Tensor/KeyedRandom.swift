@@ -16,6 +16,10 @@ public enum DrawPurpose: UInt32, Sendable {
   case evaluation = 8
   /// Synthetic data.
   case synthetic = 7
+  /// The tokens of completions that are drawn from the reference.
+  case referenceSampling = 9
+  /// Directions and displacements of a gradient check.
+  case gradientCheck = 10
 }
 
 /// Random numbers keyed by what is drawn, not by who draws it or when.

@@ -10,6 +10,8 @@ public struct TokenStatistics: Sendable {
   public var meanLogit: Double
   /// Whether the target has the largest logit.
   public var isMostLikely: Bool
+  /// KL(reference ‖ softmax(logits)) in nats, where it was asked for; else 0.
+  public var divergence = 0.0
 
   /// Statistics from their parts.
   public init(
@@ -59,12 +61,7 @@ extension Compute {
     pool.forEachPart(of: logits.rows) { part, _ in
       for row in part {
         let line = logits.row(row)
-        let largest = maximum(line, count: logits.columns)
-        var sum = 0.0
-        for start in stride(from: 0, to: logits.columns, by: block) {
-          let count = min(block, logits.columns - start)
-          sum += Double(exponentialsInPlace(line + start, shift: largest, count: count))
-        }
+        let sum = exponentialsOfRow(line, count: logits.columns)
         let factor = Float(-Double(coefficients[row]) / sum)
         for index in 0..<logits.columns { line[index] *= factor }
         line[Int(targets[row])] += coefficients[row]

@@ -23,6 +23,8 @@ public struct SampledToken: Sendable {
   public var token: Int32
   /// Its log-probability under the unfiltered soft-max at temperature 1.
   public var logProbability: Double
+  /// Its log-probability under the distribution that it was drawn from.
+  public var drawLogProbability: Double
 }
 
 extension Compute {
@@ -58,25 +60,29 @@ private func sampleRow(
   scratch.update(from: logits, count: count)
   let sum = exponentialsAndSum(scratch, shift: largest, count: count)
   let logSum = Double(largest) + log(sum)
-  func chosen(_ token: Int) -> SampledToken {
-    SampledToken(token: Int32(token), logProbability: Double(logits[token]) - logSum)
+  func chosen(_ token: Int, drawn: Double? = nil) -> SampledToken {
+    let logProbability = Double(logits[token]) - logSum
+    return SampledToken(
+      token: Int32(token), logProbability: logProbability,
+      drawLogProbability: drawn ?? logProbability)
   }
 
   if rule.temperature == 0 {
-    for token in 0..<count where logits[token] == largest { return chosen(token) }
-    return chosen(0)
+    for token in 0..<count where logits[token] == largest { return chosen(token, drawn: 0) }
+    return chosen(0, drawn: 0)
   }
   var total = sum
+  // Finite, so that the most likely token's 0 stays 0 however small the temperature is.
+  let inverse = min(Float(1 / rule.temperature), Float.greatestFiniteMagnitude)
   if rule.temperature != 1 {
-    // Finite, so that the most likely token's 0 stays 0 however small the temperature is.
-    let inverse = min(Float(1 / rule.temperature), Float.greatestFiniteMagnitude)
     for index in 0..<count { scratch[index] = (logits[index] - largest) * inverse }
     total = exponentialsAndSum(scratch, shift: 0, count: count)
   }
-  if rule.topK > 0 && rule.topK < count || rule.topP < 1 {
-    total = filter(scratch, count: count, rule: rule)
-  }
-  return chosen(inverseTransform(scratch, count: count, target: uniform * total))
+  let isFiltered = rule.topK > 0 && rule.topK < count || rule.topP < 1
+  if isFiltered { total = filter(scratch, count: count, rule: rule) }
+  let token = inverseTransform(scratch, count: count, target: uniform * total)
+  if rule.temperature == 1 && !isFiltered { return chosen(token) }
+  return chosen(token, drawn: Double((logits[token] - largest) * inverse) - log(total))
 }
 
 /// First index whose cumulated weight exceeds the target; the last positive one against rounding.

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Baselines of T1: for each online row the mean value of all others (SAIL.md §5.3).
 ///
 /// - Parameters:
@@ -13,17 +15,27 @@ public func leaveOneOutBaselines(values: [Double], fallback: Double) -> [Double]
 /// V of an online row from its log-probabilities while decoding and under the reference.
 ///
 /// - Parameters:
-///   - u: the preference logit from those log-probabilities.
+///   - logs: those log-probabilities.
 ///   - label: the row's label; a drawn self-label counts in expectation.
-///   - link: how u becomes a probability.
-/// - Returns: F of a given label, −H of a self-label, log σ(|u|) of the likelier order.
+///   - objective: the row's settings.
+/// - Returns: the mean of F of a given label, −H of a self-label, log G(|u|) of the likelier order.
 public func decodeTimeValue(
-  u: Double, label: PairLabel, link: PreferenceLink = .logistic
+  _ logs: PairLogs, label: PairLabel, objective: PairObjective
 ) -> Double {
   let counted: PairLabel
   if case .sampled = label { counted = .expected } else { counted = label }
-  return pairLoss(
-    first: 0, second: 0, u: u, label: counted, baseline: 0,
-    objective: PairObjective(beta: 1, link: link)
-  ).value
+  return pairLoss(logs, label: counted, baseline: 0, objective: objective).value
 }
+
+/// The importance weight of an online row (SAIL.md §5.4).
+///
+/// - Parameters:
+///   - logs: log-probabilities of the training forward.
+///   - generated: log q of both responses together, as they were drawn.
+/// - Returns: Π π/q over both responses, at most ``largestImportanceWeight``.
+public func importanceWeight(_ logs: PairLogs, generated: Double) -> Double {
+  min(largestImportanceWeight, exp(logs.first + logs.second - generated))
+}
+
+/// Where importance weights are truncated.
+public let largestImportanceWeight = 10.0

@@ -1,3 +1,5 @@
+import Model
+
 /// One row of a training step: a prompt and two responses as token ids, and who labels them.
 public struct PairRow: Sendable {
   /// Position of the row in its step, which keys its draws.
@@ -22,6 +24,10 @@ public struct PairRow: Sendable {
   public var referenceSecond = 0.0
   /// Baseline of T1.
   public var baseline = 0.0
+  /// log q of both responses together as they were drawn, where the row has an importance weight.
+  public var generated: Double?
+  /// A response drawn from the reference, on which RevKL is taken; nil takes it on the pair's own.
+  public var referenceResponse: [Int32]?
 
   /// A row from its parts; reference log-probabilities and baseline are set later.
   public init(
@@ -35,6 +41,12 @@ public struct PairRow: Sendable {
     self.second = second
     self.label = label
     self.isDropped = isDropped || first.isEmpty || second.isEmpty
+  }
+
+  /// The prompt with the row's responses, the reference's own last.
+  public var family: PromptFamily {
+    PromptFamily(
+      prompt: prompt, completions: [first, second] + (referenceResponse.map { [$0] } ?? []))
   }
 }
 
@@ -64,6 +76,10 @@ public struct PairResult: Sendable, BitwiseCopyable {
   public var correctTokens = 0.0
   /// Tokens of both responses.
   public var tokens = 0.0
+  /// Importance weight of the row, 1 where it has none.
+  public var weight = 1.0
+  /// Σ_t KL(π_ref ‖ π), the mean over the row's sequences, where RevKL is taken; else 0.
+  public var divergence = 0.0
   /// 1 if the row was dropped.
   public var dropped = 0.0
 }

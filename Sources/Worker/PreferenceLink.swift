@@ -8,7 +8,7 @@ public enum PreferenceLink: String, Sendable, CaseIterable {
   case probit
 
   /// G(u).
-  func probability(_ u: Double) -> Double {
+  public func probability(_ u: Double) -> Double {
     switch self {
     case .logistic: sigmoid(u)
     case .probit: 0.5 * erfc(-u / 2.0.squareRoot())

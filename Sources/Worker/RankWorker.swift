@@ -38,10 +38,27 @@ public final class RankWorker {
     sums(of: families, under: reference ?? policy)
   }
 
+  /// As ``referenceLogProbabilities(of:)``, with the reference's rows that a divergence needs.
+  ///
+  /// - Parameter families: prompts with their completions, at least one.
+  /// - Returns: for each family, one sum a completion; and the rows.
+  public func referenceForward(
+    of families: [PromptFamily]
+  ) -> (sums: [[Double]], rows: ReferenceRows) {
+    let batch = PackedBatch(families)
+    let (statistics, rows) = (reference ?? policy).referenceForward(batch)
+    return (sums(of: families, batch, statistics), rows)
+  }
+
   private func sums(of families: [PromptFamily], under decoder: Decoder) -> [[Double]] {
     if families.isEmpty { return [] }
     let batch = PackedBatch(families)
-    let statistics = decoder.forward(batch, keepsActivations: false)
+    return sums(of: families, batch, decoder.forward(batch, keepsActivations: false))
+  }
+
+  private func sums(
+    of families: [PromptFamily], _ batch: PackedBatch, _ statistics: [TokenStatistics]
+  ) -> [[Double]] {
     var sequences = batch.sequences.makeIterator()
     return families.map { family in
       family.completions.map { _ in
@@ -67,61 +84,12 @@ public final class RankWorker {
       requests, settings: settings, random: random, step: step, onProgress: onProgress)
   }
 
-  /// Adds the gradient of a group's summed pair losses to a flat gradient.
-  ///
-  /// - Parameters:
-  ///   - rows: the group, reference log-probabilities and baselines set.
-  ///   - objective: settings of the loss, by route.
-  ///   - gradient: the policy's flat gradient, added to; nil for the losses alone.
-  /// - Returns: one result a row, in order; dropped rows have a loss of 0.
-  public func pairGradient(
-    _ rows: [PairRow], objective: (Route) -> PairObjective,
-    addingTo gradient: UnsafeMutablePointer<Float>?
-  ) -> [PairResult] {
-    let kept = rows.filter { !$0.isDropped }
-    let batch = PackedBatch(
-      kept.map { PromptFamily(prompt: $0.prompt, completions: [$0.first, $0.second]) })
-    let statistics =
-      kept.isEmpty ? [] : policy.forward(batch, keepsActivations: gradient != nil)
-    var coefficients = [Float](repeating: 0, count: batch.targets.count)
-    var results: [PairResult] = []
-    var next = 0
-    for row in rows {
-      if row.isDropped {
-        results.append(PairResult(index: row.index, dropped: 1))
-        continue
-      }
-      let firstTokens = batch.sequences[next]
-      let secondTokens = batch.sequences[next + 1]
-      next += 2
-      let settings = objective(row.route)
-      var result = PairResult(index: row.index)
-      result.first = sum(statistics, firstTokens, \.logProbability)
-      result.second = sum(statistics, secondTokens, \.logProbability)
-      let u = preferenceLogit(
-        first: result.first, second: result.second, referenceFirst: row.referenceFirst,
-        referenceSecond: row.referenceSecond, beta: settings.beta)
-      let loss = pairLoss(
-        first: result.first, second: result.second, u: u, label: row.label,
-        baseline: row.baseline, objective: settings)
-      for index in firstTokens { coefficients[index] = Float(loss.dFirst) }
-      for index in secondTokens { coefficients[index] = Float(loss.dSecond) }
-      result.loss = loss.loss
-      result.u = u
-      result.value = loss.value
-      result.chosen = loss.isFirstChosen.map { $0 ? 1 : 0 } ?? 0.5
-      result.firstLogit = sum(statistics, firstTokens, \.meanLogit) / Double(firstTokens.count)
-      result.secondLogit = sum(statistics, secondTokens, \.meanLogit) / Double(secondTokens.count)
-      let both = firstTokens.lowerBound..<secondTokens.upperBound
-      result.entropy = sum(statistics, both, \.entropy)
-      result.correctTokens = correctCount(statistics, both)
-      result.tokens = Double(both.count)
-      results.append(result)
-    }
-    if let gradient, !kept.isEmpty {
-      backward.backward(batch, coefficients: coefficients, addingTo: gradient)
-    }
-    return results
+  /// Generates completions with the reference (the policy, if there is none); arguments as for
+  /// ``rollout(_:settings:random:step:onProgress:)``.
+  public func referenceRollout(
+    _ requests: [GenerationRequest], settings: GenerationSettings, random: KeyedRandom, step: Int
+  ) -> [[Completion]] {
+    (reference ?? policy).generate(requests, settings: settings, random: random, step: step)
   }
 
   /// Adds the gradient of a group's summed negative log-probabilities to a flat gradient.
@@ -151,7 +119,7 @@ public final class RankWorker {
     }
   }
 
-  private var backward: DecoderBackward {
+  var backward: DecoderBackward {
     if let policyBackward { return policyBackward }
     let made = DecoderBackward(policy)
     policyBackward = made
@@ -160,13 +128,13 @@ public final class RankWorker {
 }
 
 /// Sum over a sequence's tokens, in order.
-private func sum(
+func sum(
   _ statistics: [TokenStatistics], _ range: Range<Int>,
   _ key: KeyPath<TokenStatistics, Double>
 ) -> Double {
   range.reduce(0) { $0 + statistics[$1][keyPath: key] }
 }
 
-private func correctCount(_ statistics: [TokenStatistics], _ range: Range<Int>) -> Double {
+func correctCount(_ statistics: [TokenStatistics], _ range: Range<Int>) -> Double {
   range.reduce(0) { $0 + (statistics[$1].isMostLikely ? 1 : 0) }
 }

@@ -15,7 +15,7 @@ struct Sail: ParsableCommand {
       """,
     version: "sail \(sailVersion) (\(libraryVersions))",
     subcommands: [
-      Train.self, Score.self, Generate.self, Evaluate.self, Inspect.self, Export.self,
+      Train.self, CheckGradient.self, Score.self, Generate.self, Evaluate.self, Inspect.self, Export.self,
       Compare.self, Synthesize.self,
     ])
 }

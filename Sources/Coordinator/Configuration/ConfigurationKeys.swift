@@ -19,7 +19,13 @@ enum ConfigurationKeys {
       ]
     ),
     ("objective", ["loss", "beta", "label_smoothing", "link", "revkl", "revkl_on"]),
-    ("sail", ["ddp", "dpp", "dpr", "t1_estimator", "released_scale", "baseline"]),
+    (
+      "sail",
+      [
+        "ddp", "dpp", "dpr", "t1_estimator", "released_scale", "baseline", "importance_weights",
+        "term_norms_every",
+      ]
+    ),
     ("sail.ddp", ["fraction", "preference_coefficient", "labels"]),
     ("sail.dpp", ["fraction", "response_coefficient", "preference_coefficient", "labels"]),
     ("sail.dpr", ["fraction", "response_coefficient", "labels"]),

@@ -71,14 +71,73 @@ extension RunConfiguration {
     try checkRoute(
       "sail.dpr", fraction: sail.dpr.fraction, response: sail.dpr.responseCoefficient,
       preference: 0, labels: nil, refuse)
-    if let key = responseTermKey, generation.topP < 1 || generation.topK > 0 {
+    try checkDrawing(refuse)
+    try checkObjective(refuse)
+  }
+
+  /// Refuses ways of drawing completions that T1 or importance weights cannot go with (SAIL.md §5.4).
+  private func checkDrawing(
+    _ refuse: (String, String) -> ConfigurationError
+  ) throws(ConfigurationError) {
+    let isWeighted = method == .sail && sail.importanceWeights
+    let needsWholePolicy =
+      responseTermKey.map { "the term through the responses (\($0))" }
+      ?? (isWeighted ? "sail.importance_weights" : nil)
+    guard let needsWholePolicy else { return }
+    if generation.topP < 1 || generation.topK > 0 {
       let cut = generation.topP < 1 ? "top_p" : "top_k"
       throw refuse(
         "generation.\(cut)",
-        "generation.\(cut) leaves out tokens, but the term through the responses (\(key)) needs "
-          + "completions drawn from the whole policy; set top_p: 1 and top_k: 0, "
-          + "or the coefficient to 0")
+        "generation.\(cut) leaves out tokens, but \(needsWholePolicy) needs completions drawn "
+          + "from the whole policy; set top_p: 1 and top_k: 0, or switch the latter off")
     }
+    if generation.temperature == 0 {
+      throw refuse(
+        "generation.temperature",
+        "generation.temperature: 0 draws nothing, but \(needsWholePolicy) needs completions drawn "
+          + "from the policy; set temperature: 1, or switch the latter off")
+    }
+    guard let key = responseTermKey, sail.t1Estimator == .score, !sail.importanceWeights else {
+      return
+    }
+    let instead = "or \(key): 0, or sail.importance_weights: true"
+    if generation.temperature != 1 {
+      throw refuse(
+        "generation.temperature",
+        "generation.temperature: \(generation.temperature) draws from another distribution than "
+          + "the policy, on which \(key) is biased; set temperature: 1, \(instead)")
+    }
+    if generation.every > 1 {
+      throw refuse(
+        "generation.every",
+        "generation.every: \(generation.every) trains on completions of older weights, on which "
+          + "\(key) is biased; set every: 1, \(instead)")
+    }
+  }
+
+  private func checkObjective(
+    _ refuse: (String, String) -> ConfigurationError
+  ) throws(ConfigurationError) {
+    if objective.loss != .sigmoid, objective.link != .logistic, !usesOracleLink {
+      throw refuse(
+        "objective.link",
+        "objective.link: \(objective.link.rawValue) has no meaning with objective.loss: "
+          + "\(objective.loss.rawValue), which knows no probability of a label; "
+          + "leave out the link or use loss: sigmoid")
+    }
+    if objective.revkl > 0, method == .sail,
+      sail.fractionSum >= 1 - RunConfiguration.fractionTolerance
+    {
+      throw refuse(
+        "objective.revkl",
+        "objective.revkl is taken on offline rows, but the fractions of sail leave none; "
+          + "lower a fraction or set revkl: 0")
+    }
+  }
+
+  /// Whether the link turns oracle scores into probabilities.
+  private var usesOracleLink: Bool {
+    method == .sail && sail.dpr.fraction > 0 && sail.dpr.labels != .argmax
   }
 
   /// Checks one route's labels and coefficients; `labels` is nil where an oracle gives them.

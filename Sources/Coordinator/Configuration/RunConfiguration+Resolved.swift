@@ -81,7 +81,8 @@ extension RunConfiguration.SailSettings {
         "labels": .choice(dpr.labels),
       ],
       "t1_estimator": .choice(t1Estimator), "released_scale": .number(releasedScale),
-      "baseline": .choice(baseline),
+      "baseline": .choice(baseline), "importance_weights": .truth(importanceWeights),
+      "term_norms_every": .number(termNormsEvery),
     ]
   }
 }

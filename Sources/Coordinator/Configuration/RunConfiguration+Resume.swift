@@ -3,6 +3,8 @@ extension RunConfiguration {
   private static let freeKeys = [
     "evaluate", "samples", "checkpoint", "threads", "memory", "output",
   ]
+  /// Keys of a mapping of which the same holds.
+  private static let freePaths = ["sail.term_norms_every"]
 
   /// The keys that differ from an earlier run's and would change its results.
   ///
@@ -46,7 +48,7 @@ extension RunConfiguration {
   private static func compare(
     _ first: ResolvedValue, _ second: ResolvedValue, path: String, into differences: inout [String]
   ) {
-    guard first != second else { return }
+    guard first != second, !freePaths.contains(path) else { return }
     guard case .mapping(let mine) = first, case .mapping(let theirs) = second,
       mine.map(\.key) == theirs.map(\.key)
     else {

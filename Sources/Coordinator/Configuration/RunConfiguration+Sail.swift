@@ -13,6 +13,10 @@ extension RunConfiguration {
     public var releasedScale = 1.0
     /// What is subtracted from a row's value in T1.
     public var baseline = Baseline.leaveOneOut
+    /// Whether rows whose completions come from another distribution are weighed by π/q.
+    public var importanceWeights = false
+    /// Steps between measurements of the norms of the gradient's terms; 0 is off.
+    public var termNormsEvery = 100
 
     /// The part of the rows that leave the offline route: the sum of the three fractions.
     public var fractionSum: Double { ddp.fraction + dpp.fraction + dpr.fraction }
@@ -82,7 +86,7 @@ extension RunConfiguration {
   public enum Baseline: String, Sendable, Equatable, CaseIterable {
     /// The mean value of the step's other online rows.
     case leaveOneOut = "leave-one-out"
-    /// The mean value of earlier steps.
+    /// The mean value of the last step with online rows.
     case previous
     /// Nothing.
     case none
@@ -109,5 +113,7 @@ extension RunConfiguration.SailSettings {
     try section.read("t1_estimator", into: &t1Estimator)
     try section.read("released_scale", into: &releasedScale, .atLeast(0))
     try section.read("baseline", into: &baseline)
+    try section.read("importance_weights", into: &importanceWeights)
+    try section.read("term_norms_every", into: &termNormsEvery, atLeast: 0)
   }
 }

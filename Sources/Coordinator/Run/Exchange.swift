@@ -2,31 +2,34 @@ import Comm
 import Model
 import Worker
 
-/// A pair of completions that one rank generated and labelled, for all ranks to know.
-struct RolloutPair: Sendable {
+/// Completions of one row that one rank generated and labelled, for all ranks to know.
+struct Rollout: Sendable {
+  /// The step that trains on them, counted from 0.
+  var step: Int
   /// Position of the row in its step.
-  var index: Int
-  /// The two completions.
+  var row: Int
+  /// The completions: two of the policy for an online row, one of the reference for an offline row.
   var completions: [Completion]
   /// Oracle scores, nil where none were asked for or the oracle failed on this row.
   var scores: [Double]?
   /// Whether the oracle failed on this row.
-  var hasFailed: Bool
+  var hasFailed = false
 }
 
-/// Numbers of all ranks' rollouts: flat words that MPI can carry.
+/// Numbers of rollouts: flat words that MPI can carry.
 ///
-/// A row is: index, failed, has scores, two scores, then for each completion its log-probability,
-/// ended, token count and tokens. Doubles go as their bits.
-private func words(of rollouts: [RolloutPair]) -> [UInt64] {
+/// A rollout is: step, row, failed, has scores, number of completions; then for each completion its
+/// score, two log-probabilities, ended, token count and tokens. Doubles go as their bits.
+private func words(of rollouts: [Rollout]) -> [UInt64] {
   var result: [UInt64] = []
   for rollout in rollouts {
-    result.append(UInt64(rollout.index))
-    result.append(rollout.hasFailed ? 1 : 0)
-    result.append(rollout.scores == nil ? 0 : 1)
-    for sample in 0..<2 { result.append((rollout.scores?[sample] ?? 0).bitPattern) }
-    for completion in rollout.completions {
+    result += [UInt64(rollout.step), UInt64(rollout.row)]
+    result += [rollout.hasFailed ? 1 : 0, rollout.scores == nil ? 0 : 1]
+    result.append(UInt64(rollout.completions.count))
+    for (sample, completion) in rollout.completions.enumerated() {
+      result.append((rollout.scores?[sample] ?? 0).bitPattern)
       result.append(completion.logProbability.bitPattern)
+      result.append(completion.drawLogProbability.bitPattern)
       result.append(completion.isEnded ? 1 : 0)
       result.append(UInt64(completion.tokens.count))
       result += completion.tokens.map { UInt64($0) }
@@ -35,41 +38,41 @@ private func words(of rollouts: [RolloutPair]) -> [UInt64] {
   return result
 }
 
-private func rollouts(from words: [UInt64]) -> [RolloutPair] {
-  var result: [RolloutPair] = []
+private func rollouts(from words: [UInt64]) -> [Rollout] {
+  var result: [Rollout] = []
   var position = 0
   func next() -> UInt64 {
     defer { position += 1 }
     return words[position]
   }
   while position < words.count {
-    let index = Int(next())
-    let hasFailed = next() == 1
-    let hasScores = next() == 1
-    let scores = [Double(bitPattern: next()), Double(bitPattern: next())]
-    let completions = (0..<2).map { _ in
+    let (step, row) = (Int(next()), Int(next()))
+    let (hasFailed, hasScores) = (next() == 1, next() == 1)
+    var scores: [Double] = []
+    var completions: [Completion] = []
+    for _ in 0..<next() {
+      scores.append(Double(bitPattern: next()))
       let logProbability = Double(bitPattern: next())
+      let drawLogProbability = Double(bitPattern: next())
       let isEnded = next() == 1
       let count = Int(next())
-      return Completion(
-        tokens: (0..<count).map { _ in Int32(next()) }, logProbability: logProbability,
-        isEnded: isEnded)
+      completions.append(
+        Completion(
+          tokens: (0..<count).map { _ in Int32(next()) }, logProbability: logProbability,
+          drawLogProbability: drawLogProbability, isEnded: isEnded))
     }
     result.append(
-      RolloutPair(
-        index: index, completions: completions, scores: hasScores ? scores : nil,
+      Rollout(
+        step: step, row: row, completions: completions, scores: hasScores ? scores : nil,
         hasFailed: hasFailed))
   }
   return result
 }
 
-/// All ranks' rollouts on every rank, by row; collective.
+/// All ranks' rollouts on every rank, by step and row; collective.
 func exchange(
-  _ own: [RolloutPair], communicator: borrowing Communicator
-) throws -> [Int: RolloutPair] {
-  var result: [Int: RolloutPair] = [:]
-  for part in try communicator.allGather(words(of: own)) {
-    for rollout in rollouts(from: part) { result[rollout.index] = rollout }
-  }
-  return result
+  _ own: [Rollout], communicator: borrowing Communicator
+) throws -> [Rollout] {
+  try communicator.allGather(words(of: own)).flatMap { rollouts(from: $0) }
+    .sorted { ($0.step, $0.row) < ($1.step, $1.row) }
 }

@@ -17,7 +17,7 @@ final class OptimizerState {
     switch settings.name {
     case .adamw: names = ["first_moment", "second_moment"]
     case .sgd: names = settings.momentum > 0 ? ["velocity"] : []
-    case .rmsprop: names = ["second_moment"]
+    case .rmsprop: names = ["second_moment"] + (settings.momentum > 0 ? ["velocity"] : [])
     }
     arrays = names.map { ($0, FloatBuffer(count: slice.count)) }
   }
@@ -40,11 +40,10 @@ final class OptimizerState {
   ///   - scale: division by the planned count and clipping in one factor.
   ///   - learningRate: of this update.
   ///   - compute: the rank's threads.
-  /// - Throws: `ConfigurationError` for an optimizer that is not implemented.
   func update(
     weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>, scale: Float,
     learningRate: Double, compute: Compute
-  ) throws(ConfigurationError) {
+  ) {
     updateCount += 1
     switch settings.name {
     case .adamw:
@@ -61,7 +60,12 @@ final class OptimizerState {
         momentum: settings.momentum, weightDecay: settings.weightDecay,
         isFirst: updateCount == 1)
     case .rmsprop:
-      throw ConfigurationError("optimizer.name: rmsprop is not implemented in this version")
+      compute.rmsProp(
+        weights: weights, gradient: gradient, scale: scale, squares: arrays[0].buffer.base,
+        velocity: arrays.count > 1 ? arrays[1].buffer.base : nil, count: slice.count,
+        constants: RMSPropStep(
+          learningRate: learningRate, alpha: settings.alpha, epsilon: settings.eps,
+          weightDecay: settings.weightDecay, momentum: settings.momentum))
     }
   }
 }

@@ -110,9 +110,16 @@ extension TrainingRun {
     let rows = outcome.rows.rows
     line.addPairs(outcome.pairs, rows: rows, beta: configuration.objective.beta)
     line.add("sail/dropped", outcome.pairs.filter { $0.dropped > 0 }.count)
-    guard configuration.method == .sail else { return }
-    line.add("sail/ties", outcome.rows.online.values.filter(\.isTie).count)
     let kept = outcome.pairs.filter { $0.dropped == 0 }
+    line.add(
+      "sail/identical", kept.filter { rows[$0.index].first == rows[$0.index].second }.count)
+    if configuration.objective.revkl > 0 {
+      line.add(
+        "sail/revkl",
+        meanOf: kept.filter { rows[$0.index].route == .offline }.map(\.divergence))
+    }
+    for (name, norm) in outcome.termNorms { line.add("sail/\(name)_norm", norm) }
+    guard configuration.method == .sail else { return }
     for route in Route.allCases {
       let all = rows.filter { $0.route == route }.count
       let values = kept.filter { rows[$0.index].route == route }
@@ -120,6 +127,15 @@ extension TrainingRun {
       line.add("sail/\(route.rawValue)/F", meanOf: values.map(\.value))
       line.add("sail/\(route.rawValue)/u", meanOf: values.map(\.u))
     }
+    addLabelMetrics(kept, rows: outcome.rows, to: &line)
+    addOnlineMetrics(outcome, to: &line)
+  }
+
+  private func addLabelMetrics(
+    _ kept: [PairResult], rows step: StepRows, to line: inout MetricLine
+  ) {
+    let rows = step.rows
+    line.add("sail/ties", rows.indices.filter { step.isTie($0) }.count)
     // A drawn self-label that goes against the policy's own preference.
     let drawn = kept.filter {
       guard case .sampled = rows[$0.index].label else { return false }
@@ -127,11 +143,22 @@ extension TrainingRun {
     }
     line.add(
       "sail/flip_rate", meanOf: drawn.map { ($0.chosen == 1) == ($0.u > 0) ? 0 : 1 })
+    // T2 and T3 of such a row together push the drawn order down (SAIL.md §5.5).
+    let reversed = drawn.filter {
+      1 + objective(for: rows[$0.index].route).preferenceCoefficient * $0.value < 0
+    }
+    line.add("sail/reversed", reversed.count)
     let judged = kept.filter { rows[$0.index].route == .dpr && $0.chosen != 0.5 }
     line.add(
       "sail/label_agreement",
       meanOf: judged.map { ($0.chosen == 1) == ($0.u > 0) ? 1 : 0 })
-    addOnlineMetrics(outcome, to: &line)
+    let weights = kept.filter { rows[$0.index].generated != nil }.map(\.weight)
+    let squares = weights.reduce(0) { $0 + $1 * $1 }
+    if squares > 0 {
+      // The effective part of the weighted rows: (Σ w)² / (n Σ w²).
+      let sum = weights.reduce(0, +)
+      line.add("sail/effective_share", sum * sum / (Double(weights.count) * squares))
+    }
   }
 
   private func addOnlineMetrics(_ outcome: StepOutcome, to line: inout MetricLine) {
@@ -139,19 +166,19 @@ extension TrainingRun {
     let records = indices.compactMap { outcome.rows.online[$0] }
     let kl = indices.flatMap { index -> [Double] in
       let row = outcome.rows.rows[index]
-      guard !row.isDropped, let rollout = outcome.rows.online[index]?.rollout else { return [] }
+      guard !row.isDropped, let rollout = outcome.rows.online[index] else { return [] }
       return [
         rollout.completions[0].logProbability - row.referenceFirst,
         rollout.completions[1].logProbability - row.referenceSecond,
       ]
     }
     line.add("objective/kl", meanOf: kl)
-    let scores = records.compactMap(\.rollout.scores)
+    let scores = records.compactMap(\.scores)
     line.add("objective/scores", meanOf: scores.flatMap { $0 })
     line.add(
       "objective/scores_margin", meanOf: scores.map { abs($0[0] - $0[1]) })
-    line.add(
-      "val/contain_eos_token",
-      meanOf: records.flatMap { $0.rollout.completions.map { $0.isEnded ? 1 : 0 } })
+    let ended = records.flatMap { $0.completions.map { $0.isEnded ? 1.0 : 0 } }
+    line.add("val/contain_eos_token", meanOf: ended)
+    line.add("sail/cut", ended.filter { $0 == 0 }.count)
   }
 }

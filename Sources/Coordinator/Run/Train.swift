@@ -144,7 +144,13 @@ extension TrainingRun {
       let outcome = try runStep(communicator: communicator) { phase in
         progress.show(step: step + 1, of: stepCount, phase: phase, first: first, since: start)
       }
-      if isLeader { try log(outcome) }
+      if isLeader {
+        try log(outcome)
+        for warning in termWarnings(outcome.termNorms) {
+          progress.note("warning: step \(outcome.step): \(warning)")
+          try folder.log("step \(outcome.step): \(warning)")
+        }
+      }
       if !outcome.isApplied {
         try communicator.agree { try reportNonFinite(outcome, progress: progress) }
       }

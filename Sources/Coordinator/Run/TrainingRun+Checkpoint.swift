@@ -4,8 +4,9 @@ import Foundation
 import JSONText
 import Tensor
 
-// A checkpoint holds state.json, config.yaml, files of the model folder under assets/, and one
-// slice-NNNN.planes a rank with its slice of weights and moments. Any rank count reads any other's.
+// A checkpoint holds state.json, config.yaml, files of the model folder under assets/, one
+// slice-NNNN.planes a rank with its slice of weights and moments, and rollouts.jsonl where completions
+// wait for their step. Any rank count reads any other's.
 
 extension TrainingRun {
   /// Saves the run's state as `checkpoints/step-N`, complete or absent; collective.
@@ -21,6 +22,9 @@ extension TrainingRun {
       try writeFileAtomically(
         Array((state.indentedText + "\n").utf8), path: partial + "/state.json")
       try writeFileAtomically(Array(configuration.yaml.utf8), path: partial + "/config.yaml")
+      if configuration.generation.every > 1 {
+        try writeFileAtomically(pendingRolloutBytes, path: partial + "/rollouts.jsonl")
+      }
       try FileManager.default.createDirectory(
         atPath: partial + "/assets", withIntermediateDirectories: false)
       for asset in model.assets {
@@ -110,6 +114,9 @@ extension TrainingRun {
       optimizer.updateCount = saved.updateCount
       previousValue = saved.previousValue
       nonFiniteCount = saved.nonFiniteCount
+      if configuration.generation.every > 1 {
+        try restorePendingRollouts(from: path + "/rollouts.jsonl")
+      }
     }
     try memory.memory.publish(array: ModelMemory.policyArray, slices: slices)
   }

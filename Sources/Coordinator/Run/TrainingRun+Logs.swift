@@ -97,24 +97,55 @@ extension TrainingRun {
         ]
       }
     }
-    return outcome.pairs.map { result in
-      let row = outcome.rows.rows[result.index]
-      let rollout = outcome.rows.online[result.index]?.rollout
-      let scores = rollout?.scores.map { JSON.array($0.map { .number($0) }) } ?? .null
-      return [
-        "step": .integer(Int64(outcome.step)), "row": .integer(Int64(result.index)),
-        "route": .string(row.route.rawValue),
-        "prompt": .string(train.prompts[outcome.rows.dataIndices[result.index]]),
-        "token_ids": .array([ids(row.first), ids(row.second)]),
-        "completions": .array(
-          [row.first, row.second].map { .string(model.tokenizer.decode($0)) }),
-        "scores": scores,
-        "chosen": result.chosen == 0.5 ? .null : .integer(result.chosen == 1 ? 0 : 1),
-        "u": .number(result.u), "F": .number(result.value), "baseline": .number(row.baseline),
-        "kept": .boolean(!row.isDropped),
-      ]
+    return outcome.pairs.map { pairRecord($0, outcome) }
+  }
+
+  /// A row of a step with what it takes to compute its gradient outside.
+  private func pairRecord(_ result: PairResult, _ outcome: StepOutcome) -> JSON {
+    let row = outcome.rows.rows[result.index]
+    var members: [JSON.Member] = []
+    func add(_ key: String, _ value: JSON) { members.append(JSON.Member(key: key, value: value)) }
+    add("step", .integer(Int64(outcome.step)))
+    add("row", .integer(Int64(result.index)))
+    add("route", .string(row.route.rawValue))
+    add("prompt", .string(train.prompts[outcome.rows.dataIndices[result.index]]))
+    add("token_ids", .array([ids(row.first), ids(row.second)]))
+    add(
+      "completions",
+      .array([row.first, row.second].map { .string(model.tokenizer.decode($0)) }))
+    let rollout = outcome.rows.online[result.index]
+    add("scores", rollout?.scores.map(numbers) ?? .null)
+    add("label", row.label.json)
+    add("chosen", result.chosen == 0.5 ? .null : .integer(result.chosen == 1 ? 0 : 1))
+    add("u", .number(result.u))
+    add("F", .number(result.value))
+    add("baseline", .number(row.baseline))
+    add("logps", numbers([result.first, result.second]))
+    add("ref_logps", numbers([row.referenceFirst, row.referenceSecond]))
+    if let rollout {
+      add("generation_logps", numbers(rollout.completions.map(\.drawLogProbability)))
+      add(
+        "finish", .array(rollout.completions.map { .string($0.isEnded ? "eos" : "length") }))
     }
+    if row.generated != nil { add("weight", .number(result.weight)) }
+    if let response = row.referenceResponse { add("reference_ids", ids(response)) }
+    add("kept", .boolean(!row.isDropped))
+    return .object(members)
   }
 
   private func ids(_ tokens: [Int32]) -> JSON { .array(tokens.map { .integer(Int64($0)) }) }
+
+  private func numbers(_ values: [Double]) -> JSON { .array(values.map { .number($0) }) }
+}
+
+extension PairLabel {
+  /// The probability of a given label that the first response is better, or the kind of self-label.
+  fileprivate var json: JSON {
+    switch self {
+    case .given(let probability): .number(probability)
+    case .expected: "expected"
+    case .sampled: "sample"
+    case .mostLikely: "argmax"
+    }
+  }
 }

@@ -10,6 +10,8 @@ struct StepOutcome {
   var pairs: [PairResult] = []
   var completions: [CompletionResult] = []
   var rows = StepRows(rows: [], dataIndices: [])
+  /// Norm of each term's mean gradient by name, where it was measured.
+  var termNorms: [(name: String, norm: Double)] = []
   /// Norm of the mean gradient before clipping.
   var gradientNorm = 0.0
   var learningRate = 0.0
@@ -40,6 +42,7 @@ extension TrainingRun {
   ) throws -> StepOutcome {
     stopwatch.reset()
     let start = Stopwatch.now
+    generatedTokens = 0
     var outcome = StepOutcome(step: step + 1)
     let divisor: Int
     if configuration.method == .sft {
@@ -73,8 +76,8 @@ extension TrainingRun {
       count: configuration.batch.groups)
     onPhase("policy")
     var own: [CompletionResult] = []
-    try sumGroups(groups, communicator: communicator) { group, gradient in
-      own += worker.completionGradient(group.map { rows[$0] }, addingTo: gradient)
+    try sumGroups(groups.count, communicator: communicator) { group, gradient in
+      own += worker.completionGradient(groups[group].map { rows[$0] }, addingTo: gradient)
     }
     let all = try communicator.allGather(own)
     outcome.completions = all.joined().sorted { $0.index < $1.index }
@@ -84,30 +87,62 @@ extension TrainingRun {
   private func pairStep(
     _ outcome: inout StepOutcome, communicator: borrowing Communicator, onPhase: (String) -> Void
   ) throws -> Int {
-    var rows = plannedRows(step: step)
-    if rows.rows.contains(where: { $0.route.isOnline }) {
-      onPhase("generate")
-      try rollOut(&rows, number: step, communicator: communicator) { _ in }
-      outcome.generatedTokens = rows.online.values.reduce(0) { sum, record in
-        record.rollout.completions.reduce(sum) { $0 + $1.tokens.count }
-      }
+    let (rows, groups) = try preparedRows(communicator: communicator, onPhase: onPhase)
+    outcome.generatedTokens = generatedTokens
+    if isTermStep(outcome.step) {
+      onPhase("terms")
+      outcome.termNorms = try termNorms(rows, groups: groups, communicator: communicator)
     }
-    let groups = WorkGroups.groups(
-      lengths: rows.rows.map { $0.prompt.count + $0.first.count + $0.second.count },
-      count: configuration.batch.groups)
-    onPhase("reference")
-    try completeRows(&rows, groups: groups, communicator: communicator)
     onPhase("policy")
-    var own: [PairResult] = []
-    try sumGroups(groups, communicator: communicator) { group, gradient in
-      own += worker.pairGradient(
-        group.map { rows.rows[$0] }, objective: objective(for:), addingTo: gradient)
-    }
-    let all = try communicator.allGather(own)
-    outcome.pairs = all.joined().sorted { $0.index < $1.index }
+    outcome.pairs = try pairGradient(rows, groups: groups, communicator: communicator)
     outcome.trainedTokens = Int(outcome.pairs.reduce(0) { $0 + $1.tokens })
     outcome.rows = rows
     return configuration.batch.pairs
+  }
+
+  /// The next step's rows, generated, labelled and with reference and baselines; collective.
+  ///
+  /// - Returns: the rows and the work groups that they are cut into.
+  func preparedRows(
+    communicator: borrowing Communicator, onPhase: (String) -> Void
+  ) throws -> (StepRows, groups: [[Int]]) {
+    var rows = plannedRows(step: step)
+    onPhase("generate")
+    try rollOut(&rows, number: step, communicator: communicator)
+    let groups = WorkGroups.groups(
+      lengths: rows.rows.map { row in
+        row.family.completions.reduce(row.prompt.count) { $0 + $1.count }
+      }, count: configuration.batch.groups)
+    onPhase("reference")
+    try completeRows(&rows, groups: groups, communicator: communicator)
+    return (rows, groups)
+  }
+
+  /// Sums the gradient of a step's rows, or of some of its terms, into `accumulator`; collective.
+  ///
+  /// - Returns: the results of all rows, in row order.
+  @discardableResult
+  func pairGradient(
+    _ rows: StepRows, groups: [[Int]], terms: GradientTerms = .all,
+    communicator: borrowing Communicator
+  ) throws -> [PairResult] {
+    var own: [PairResult] = []
+    try sumGroups(groups.count, communicator: communicator) { group, gradient in
+      own += worker.pairGradient(
+        groups[group].map { rows.rows[$0] }, objective: objective(for:), terms: terms,
+        reference: rows.references[group], addingTo: gradient)
+    }
+    return try communicator.allGather(own).joined().sorted { $0.index < $1.index }
+  }
+
+  /// Norm of the gradient in `accumulator`, before any division; collective.
+  func accumulatedNorm(communicator: borrowing Communicator) throws -> Double {
+    let norms = stopwatch.measure(.optimizer) {
+      accumulator.baseAddress.map {
+        worker.compute.squaredNorms($0, count: accumulator.count)
+      } ?? []
+    }
+    return try communicator.allGather(norms).joined().reduce(0, +).squareRoot()
   }
 
   /// Computes the groups in waves, group g on rank g mod R, and sums their gradients in group order.
@@ -115,17 +150,17 @@ extension TrainingRun {
   /// One rank adds group after group to one gradient; several compute theirs apart and add them in
   /// the same order: the same bits.
   private func sumGroups(
-    _ groups: [[Int]], communicator: borrowing Communicator,
-    _ compute: (_ group: [Int], _ gradient: UnsafeMutablePointer<Float>) -> Void
+    _ count: Int, communicator: borrowing Communicator,
+    _ compute: (_ group: Int, _ gradient: UnsafeMutablePointer<Float>) -> Void
   ) throws {
     let gradient = memory.gradient
     guard let base = gradient.baseAddress else { return }
     accumulator.update(repeating: 0)
-    for first in stride(from: 0, to: groups.count, by: rankCount) {
-      let wave = first..<min(groups.count, first + rankCount)
+    for first in stride(from: 0, to: count, by: rankCount) {
+      let wave = first..<min(count, first + rankCount)
       stopwatch.measure(.policy) {
         if rankCount > 1 { gradient.update(repeating: 0) }
-        if first + rank < wave.upperBound { compute(groups[first + rank], base) }
+        if first + rank < wave.upperBound { compute(first + rank, base) }
       }
       if rankCount == 1 { continue }
       try stopwatch.measure(.wait) { try communicator.barrier() }
@@ -142,13 +177,8 @@ extension TrainingRun {
     _ outcome: inout StepOutcome, divisor: Int, communicator: borrowing Communicator
   ) throws {
     let compute = worker.compute
-    let norms = stopwatch.measure(.optimizer) {
-      accumulator.baseAddress.map {
-        compute.squaredNorms($0, count: accumulator.count)
-      } ?? []
-    }
-    let sum = try communicator.allGather(norms).joined().reduce(0, +)
-    outcome.gradientNorm = sum.squareRoot() / Double(divisor)
+    outcome.gradientNorm =
+      try accumulatedNorm(communicator: communicator) / Double(divisor)
     outcome.learningRate = configuration.optimizer.learningRate(
       step: step, stepCount: stepCount)
     let loss =
@@ -162,9 +192,9 @@ extension TrainingRun {
     nonFiniteCount = 0
     let clip = configuration.optimizer.clip
     let factor = clip > 0 ? min(1, clip / (outcome.gradientNorm + 1e-6)) : 1
-    try stopwatch.measure(.optimizer) {
+    stopwatch.measure(.optimizer) {
       if let gradient = accumulator.baseAddress {
-        try optimizer.update(
+        optimizer.update(
           weights: memory.policy.base + optimizer.slice.lowerBound, gradient: gradient,
           scale: Float(factor / Double(divisor)), learningRate: outcome.learningRate,
           compute: compute)

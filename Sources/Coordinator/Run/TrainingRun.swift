@@ -32,10 +32,15 @@ final class TrainingRun {
   var step = 0
   /// Tokens of completions trained on so far.
   var tokenCount = 0
-  /// Mean V of the last step with online rows: the baseline where a step has one such row.
+  /// Mean V of the last step with online rows: the baseline `previous`, and the only one that a
+  /// step with one such row has.
   var previousValue = -0.6931471805599453
   /// Steps in a row that were not applied because a number was not finite.
   var nonFiniteCount = 0
+  /// Completions generated for steps to come, by step; each step takes its own out.
+  var pendingRollouts: [Int: [Rollout]] = [:]
+  /// Tokens generated in the current step.
+  var generatedTokens = 0
   /// Reference log-probabilities of the evaluation pairs, which never change.
   var evaluationReference: [PairReference] = []
   var stopwatch = Stopwatch()
@@ -98,32 +103,40 @@ final class TrainingRun {
     }
   }
 
-  /// Settings of the pair loss by route.
+  /// Settings of the pair loss by route (SAIL.md §4).
   func objective(for route: Route) -> PairObjective {
+    let settings = configuration.objective
     let sail = configuration.sail
-    let beta = configuration.objective.beta
+    var objective = PairObjective(
+      loss: settings.loss.pairLoss, beta: settings.beta, link: link,
+      responseEstimator: sail.t1Estimator == .score
+        ? .score : .released(scale: sail.releasedScale))
     switch route {
-    case .offline: return PairObjective(beta: beta, link: link)
+    case .offline:
+      objective.labelSmoothing = settings.labelSmoothing
+      objective.divergenceCoefficient = settings.revkl
     case .ddp:
-      return PairObjective(
-        beta: beta, preferenceCoefficient: sail.ddp.preferenceCoefficient, link: link)
+      objective.preferenceCoefficient = sail.ddp.preferenceCoefficient
     case .dpp:
-      return PairObjective(
-        beta: beta, responseCoefficient: sail.dpp.responseCoefficient,
-        preferenceCoefficient: sail.dpp.preferenceCoefficient, link: link)
+      objective.responseCoefficient = sail.dpp.responseCoefficient
+      objective.preferenceCoefficient = sail.dpp.preferenceCoefficient
     case .dpr:
-      return PairObjective(
-        beta: beta, responseCoefficient: sail.dpr.responseCoefficient, link: link)
+      objective.labelSmoothing = settings.labelSmoothing
+      objective.responseCoefficient = sail.dpr.responseCoefficient
     }
+    return objective
   }
+}
 
-  /// How completions are generated in training and evaluation.
-  var generationSettings: GenerationSettings {
-    let settings = configuration.generation
-    return GenerationSettings(
-      rule: SamplingRule(
-        temperature: settings.temperature, topK: settings.topK, topP: settings.topP),
-      maxNewTokens: settings.maxNewTokens, endTokens: model.endTokens)
+extension RunConfiguration.Loss {
+  /// The loss as the worker knows it.
+  fileprivate var pairLoss: PreferenceLoss {
+    switch self {
+    case .sigmoid: .sigmoid
+    case .ipo: .ipo
+    case .ipoMean: .ipoMean
+    case .hinge: .hinge
+    }
   }
 }
 

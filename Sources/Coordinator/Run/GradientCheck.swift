@@ -1,0 +1,266 @@
+import Comm
+import Glibc
+import Tensor
+import Worker
+
+/// The slope of one term of a step's loss along one direction, found in two ways.
+struct SlopeComparison {
+  /// Name of the term, or "all".
+  var term: String
+  /// "gradient" or "random".
+  var direction: String
+  /// Norm of the term's gradient.
+  var norm: Double
+  /// ⟨gradient, direction⟩, from the backward.
+  var analytic: Double
+  /// The slope from differences of the forward.
+  var difference: Double
+  /// What a slope along such a direction is in size: the norm along the gradient itself, the standard
+  /// deviation over random directions.
+  var scale: Double
+
+  /// The two slopes' distance in the size of such a slope; 0 where there is no gradient at all.
+  var relative: Double { scale > 0 ? abs(analytic - difference) / scale : abs(difference) }
+}
+
+/// Holds a step's gradient, term by term, against finite differences of its loss.
+///
+/// What the loss stops the gradient of stays as it is at the start: drawn labels, baselines,
+/// importance weights and the score that T1 weighs log-probabilities with.
+struct GradientCheck {
+  private let run: TrainingRun
+  private let rows: StepRows
+  private let groups: [[Int]]
+  /// Results and losses at the start.
+  private let start: [PairResult]
+  private let frozen: [PairLoss]
+  /// This rank's slice of the weights at the start, and the direction in it.
+  private let weights: FloatBuffer
+  private let direction: FloatBuffer
+
+  /// The largest change of a response's log-probability that differences are taken over.
+  private static let largestChange = 0.2
+
+  /// Prepares the rows of the run's next step at its present weights; collective.
+  init(
+    _ run: TrainingRun, communicator: borrowing Communicator, onPhase: (String) -> Void
+  ) throws {
+    self.run = run
+    (rows, groups) = try run.preparedRows(communicator: communicator, onPhase: onPhase)
+    let slice = run.optimizer.slice
+    weights = FloatBuffer(count: slice.count)
+    weights.base.update(from: run.memory.policy.base + slice.lowerBound, count: slice.count)
+    direction = FloatBuffer(count: slice.count)
+    start = try GradientCheck.results(run, rows, groups, communicator: communicator)
+    let planned = rows
+    frozen = start.map { result in
+      let row = planned.rows[result.index]
+      return pairLoss(
+        GradientCheck.logs(result, row), label: row.label, baseline: row.baseline,
+        weight: result.weight, objective: run.objective(for: row.route))
+    }
+  }
+
+  /// How many kept rows each route has.
+  var routeCounts: [(route: Route, count: Int)] {
+    Route.allCases.map { route in
+      (route, rows.rows.filter { $0.route == route && !$0.isDropped }.count)
+    }.filter { $0.count > 0 }
+  }
+
+  /// Names of the terms that the rows have, and "all" if there are several.
+  var terms: [(name: String, term: GradientTerms)] {
+    let active = run.activeTerms(rows)
+    let named = GradientTerms.named.filter { active.contains($0.term) }
+    return named.count > 1 ? named + [("all", .all)] : named
+  }
+
+  /// Compares a term's slope along its gradient and along a random direction; collective.
+  func compare(
+    _ name: String, _ term: GradientTerms, communicator: borrowing Communicator
+  ) throws -> [SlopeComparison] {
+    try run.pairGradient(rows, groups: groups, terms: term, communicator: communicator)
+    let count = Double(rows.rows.count)
+    let norm = try run.accumulatedNorm(communicator: communicator)
+    var result: [SlopeComparison] = []
+    for (kind, fill) in [("gradient", fillGradient), ("random", fillRandom)] {
+      let scale = fill(norm)
+      let analytic = try sum(communicator: communicator) { Double($0) * Double($1) } / count
+      let squares = try sum(communicator: communicator) {
+        let part = Double($0) * Double($1)
+        return part * part
+      }
+      let difference =
+        norm == 0 ? 0 : try self.difference(term, communicator: communicator) / count
+      result.append(
+        SlopeComparison(
+          term: name, direction: kind, norm: norm / count, analytic: analytic,
+          difference: difference, scale: (scale ?? squares.squareRoot()) / count))
+    }
+    return result
+  }
+
+  /// The unit vector along the gradient; its slope is the norm.
+  private func fillGradient(_ norm: Double) -> Double? {
+    let factor = norm > 0 ? Float(1 / norm) : 0
+    for index in 0..<direction.count {
+      direction.base[index] = run.accumulator[index] * factor
+    }
+    return norm
+  }
+
+  /// Each weight by a normal number times the root mean square of its tensor.
+  private func fillRandom(_: Double) -> Double? {
+    run.fillRelativeNormal(direction, key: 1)
+    return nil
+  }
+
+  /// Slope of a term's summed loss along `direction`, by central differences of fourth order.
+  private func difference(
+    _ term: GradientTerms, communicator: borrowing Communicator
+  ) throws -> Double {
+    func loss(_ step: Double) throws -> Double {
+      try moved(by: step, communicator: communicator) { results in
+        zip(results, frozen).reduce(0) { $0 + self.loss(term, $1.0, $1.1) }
+      }
+    }
+    // First a short step, to see how far log-probabilities move.
+    let size = try sum(communicator: communicator) { _, direction in
+      Double(direction) * Double(direction)
+    }.squareRoot()
+    let length = try weightNorm(communicator: communicator)
+    let trial = 1e-4 * length / size
+    let change = try moved(by: trial, communicator: communicator) { results in
+      zip(results, start).reduce(0) {
+        max($0, abs($1.0.first - $1.1.first), abs($1.0.second - $1.1.second))
+      }
+    }
+    let step = trial * min(100, Self.largestChange / max(change, 1e-12)) / 2
+    let near = (try loss(step) - loss(-step)) / (2 * step)
+    let far = (try loss(2 * step) - loss(-2 * step)) / (4 * step)
+    return (4 * near - far) / 3
+  }
+
+  /// A term of a row at moved weights, with everything without a gradient as at the start.
+  private func loss(_ term: GradientTerms, _ result: PairResult, _ frozen: PairLoss) -> Double {
+    let row = rows.rows[result.index]
+    if row.isDropped { return 0 }
+    let objective = run.objective(for: row.route)
+    let logs = GradientCheck.logs(result, row)
+    let moved = pairLoss(
+      logs, label: row.label.frozen(frozen.isFirstChosen), baseline: row.baseline,
+      weight: start[result.index].weight, objective: objective)
+    var sum = 0.0
+    if term.contains(.t1) {
+      sum += frozen.t1.first * logs.first + frozen.t1.second * logs.second
+    }
+    if term.contains(.t2) { sum += moved.t2.loss }
+    if term.contains(.t3) { sum += moved.t3.loss }
+    if term.contains(.revkl) { sum += objective.divergenceCoefficient * result.divergence }
+    return sum
+  }
+
+  /// What `body` says of the rows at weights moved along `direction`; the weights come back after it.
+  private func moved<R>(
+    by step: Double, communicator: borrowing Communicator, _ body: ([PairResult]) throws -> R
+  ) throws -> R {
+    let target = run.memory.policy.base + run.optimizer.slice.lowerBound
+    let factor = Float(step)
+    for index in 0..<weights.count {
+      target[index] = weights.base[index] + factor * direction.base[index]
+    }
+    try run.publishWeights()
+    let results = try GradientCheck.results(run, rows, groups, communicator: communicator)
+    target.update(from: weights.base, count: weights.count)
+    try run.publishWeights()
+    return try body(results)
+  }
+
+  private func weightNorm(communicator: borrowing Communicator) throws -> Double {
+    try communicator.allGather(
+      run.worker.compute.squaredNorms(weights.base, count: weights.count)
+    ).joined().reduce(0, +).squareRoot()
+  }
+
+  /// Sum over all weights of a product of gradient and direction; blocks in order.
+  private func sum(
+    communicator: borrowing Communicator, _ product: (Float, Float) -> Double
+  ) throws -> Double {
+    let block = Compute.normBlock
+    let sums = stride(from: 0, to: direction.count, by: block).map { first in
+      (first..<min(direction.count, first + block)).reduce(0.0) {
+        $0 + product(run.accumulator[$1], direction.base[$1])
+      }
+    }
+    return try communicator.allGather(sums).joined().reduce(0, +)
+  }
+
+  private static func results(
+    _ run: TrainingRun, _ rows: StepRows, _ groups: [[Int]], communicator: borrowing Communicator
+  ) throws -> [PairResult] {
+    var own: [PairResult] = []
+    for group in stride(from: run.rank, to: groups.count, by: run.rankCount) {
+      own += run.worker.pairGradient(
+        groups[group].map { rows.rows[$0] }, objective: run.objective(for:),
+        reference: rows.references[group], addingTo: nil)
+    }
+    return try communicator.allGather(own).joined().sorted { $0.index < $1.index }
+  }
+
+  private static func logs(_ result: PairResult, _ row: PairRow) -> PairLogs {
+    PairLogs(
+      first: result.first, second: result.second, referenceFirst: row.referenceFirst,
+      referenceSecond: row.referenceSecond, firstCount: max(1, row.first.count),
+      secondCount: max(1, row.second.count))
+  }
+}
+
+extension PairLabel {
+  /// The label with its draw or its likelier order as it was.
+  fileprivate func frozen(_ isFirstChosen: Bool?) -> PairLabel {
+    switch (self, isFirstChosen) {
+    case (.sampled, let isFirst?): .sampled(uniform: isFirst ? 0 : 1)
+    case (.mostLikely, let isFirst?): .given(firstIsBetter: isFirst ? 1 : 0)
+    default: self
+    }
+  }
+}
+
+extension TrainingRun {
+  /// Makes this rank's slice of the weights visible to all; collective.
+  func publishWeights() throws {
+    try memory.memory.publish(array: ModelMemory.policyArray, slices: slices)
+  }
+
+  /// Fills this rank's slice with keyed normal numbers, each times its tensor's root mean square.
+  ///
+  /// - Parameters:
+  ///   - target: the slice, overwritten.
+  ///   - key: key of the draws.
+  func fillRelativeNormal(_ target: FloatBuffer, key: Int) {
+    let slice = optimizer.slice
+    if slice.isEmpty { return }
+    let random = KeyedRandom(seed: configuration.seed, purpose: .gradientCheck)
+    // Slices begin at even places: see OptimizerState.slices.
+    fillNormal(
+      target.base - slice.lowerBound, count: slice.upperBound, deviation: 1, random: random,
+      key: key, pairs: slice.lowerBound / 2..<(slice.upperBound + 1) / 2)
+    for parameter in model.table.parameters {
+      let range = parameter.offset..<parameter.offset + parameter.count
+      let part = range.clamped(to: slice)
+      if part.isEmpty { continue }
+      let squares = worker.compute.squaredNorms(
+        memory.policy.base + parameter.offset, count: parameter.count)
+      let size = Float((squares.reduce(0, +) / Double(parameter.count)).squareRoot())
+      for index in part { target.base[index - slice.lowerBound] *= size }
+    }
+    // Padding between tensors stays what it is.
+    var end = 0
+    for parameter in model.table.parameters {
+      for index in (end..<max(end, parameter.offset)).clamped(to: slice) {
+        target.base[index - slice.lowerBound] = 0
+      }
+      end = parameter.offset + parameter.count
+    }
+  }
+}
