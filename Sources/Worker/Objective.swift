@@ -204,6 +204,7 @@ private func responseScore(
   case .released(let scale):
     return (
       first: coefficient * scale * value / min(logs.first, -1),
-      second: coefficient * scale * value / min(logs.second, -1))
+      second: coefficient * scale * value / min(logs.second, -1)
+    )
   }
 }

@@ -53,7 +53,8 @@ struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Prints a table of several runs' evaluations side by side.",
     discussion: """
-      Each run folder needs an evaluation in it. Example:
+      Figures are those of `sail evaluate --out RUN/evaluation`, else of the run's own last \
+      evaluation. Example:
         sail evaluate --model runs/dpo/model --data eval.jsonl --out runs/dpo/evaluation
         sail compare runs/sft runs/dpo
       """)

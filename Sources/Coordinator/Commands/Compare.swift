@@ -3,11 +3,12 @@ import JSONText
 
 /// A table of several runs' evaluations side by side, in Markdown.
 ///
-/// Each folder is a run with an `evaluation/metrics.json` that `sail evaluate` wrote there; the
-/// seconds are those of its steps in `metrics.jsonl`, without evaluation and saving.
+/// Each folder is a run. Its figures are those of `evaluation/metrics.json`, which `sail evaluate`
+/// wrote there, else of the last evaluation in `metrics.jsonl`; the seconds are those of its steps,
+/// without evaluation and saving.
 ///
 /// - Parameter folders: run folders, in the order of the rows.
-/// - Returns: the table, each figure with its 95 % interval.
+/// - Returns: the table, each figure with its 95 % interval where there is one.
 /// - Throws: `DataError` if a file is missing or has no figures.
 public func compare(folders: [String]) throws -> String {
   let runs = try folders.map { try ComparedRun(folder: $0) }
@@ -54,24 +55,44 @@ private struct ComparedRun {
 
   init(folder: String) throws {
     name = (folder as NSString).lastPathComponent
+    let metrics = folder + "/metrics.jsonl"
+    let lines = try DataLine.read(path: metrics).map(\.object)
     let file = folder + "/evaluation/metrics.json"
-    let json = try parseJSON(
-      try readFile(file, what: "result of sail evaluate --out \(folder)/evaluation"),
-      source: file)
-    figures = (json.members ?? []).compactMap { member in
-      guard let value = member.value["value"]?.number else { return nil }
-      func short(_ number: Double?) -> String {
-        number.map { String(format: "%.2f", $0) } ?? "–"
+    if FileManager.default.fileExists(atPath: file) {
+      let json = try parseJSON(try readFile(file, what: "result of sail evaluate"), source: file)
+      figures = (json.members ?? []).compactMap { member in
+        guard let value = member.value["value"]?.number else { return nil }
+        return (
+          member.key,
+          Self.text(value, member.value["low"]?.number, member.value["high"]?.number)
+        )
       }
-      let text =
-        "\(short(value)) [\(short(member.value["low"]?.number)), "
-        + "\(short(member.value["high"]?.number))]"
-      return (member.key, text)
+    } else {
+      let last = lines.last { line in line["time/step"] == nil && line["eval_loss"] != nil }
+      figures = Self.order.compactMap { column in
+        guard let value = last?["eval_\(column.name)"]?.number else { return nil }
+        return (
+          column.name,
+          Self.text(
+            value, last?["eval_\(column.name)_low"]?.number,
+            last?["eval_\(column.name)_high"]?.number)
+        )
+      }
     }
-    guard !figures.isEmpty else { throw DataError(file, "has no figures") }
-    let lines = try DataLine.read(path: folder + "/metrics.jsonl").map(\.object)
+    guard !figures.isEmpty else {
+      throw DataError(
+        metrics,
+        "holds no evaluation; give the run data.eval and evaluate.every, or run sail evaluate --out "
+          + "\(folder)/evaluation")
+    }
     let stepLines = lines.filter { $0["time/step"] != nil }
     steps = stepLines.count
     seconds = stepLines.reduce(0) { $0 + ($1["time/step"]?.number ?? 0) }
+  }
+
+  private static func text(_ value: Double, _ low: Double?, _ high: Double?) -> String {
+    func short(_ number: Double) -> String { String(format: "%.2f", number) }
+    guard let low, let high else { return short(value) }
+    return "\(short(value)) [\(short(low)), \(short(high))]"
   }
 }
