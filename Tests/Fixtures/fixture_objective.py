@@ -113,6 +113,15 @@ def set_loss(objective, row):
     row["loss"] = loss
 
 
+def set_losses(objective, model, reference, rows):
+    """Sets the losses of a step's rows; offline rows get K where RevKL is on, of `reference_ids` if it wants those."""
+    for row in rows:
+        if objective.revkl and row["route"] == "offline":
+            sequences = row["response_ids"] if objective.revkl_on == "dataset" else [row["reference_ids"]]
+            row["revkl"] = revkl(model, reference, row["prompt_ids"], sequences)
+        set_loss(objective, row)
+
+
 def leave_one_out(values):
     """b_i = (Σ_j V_j − V_i)/(n − 1)."""
     total = sum(values)

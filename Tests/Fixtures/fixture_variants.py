@@ -46,11 +46,7 @@ def variant_loss(rows, objective, reference):
                 fo.set_loss(objective, row)
             for row, baseline in zip(online, fo.leave_one_out([row["V"] for row in online])):
                 row["baseline"] = baseline
-        for row in computed:
-            if objective.revkl:
-                sequences = row["response_ids"] if objective.revkl_on == "dataset" else [row["reference_ids"]]
-                row["revkl"] = fo.revkl(model, reference, row["prompt_ids"], sequences)
-            fo.set_loss(objective, row)
+        fo.set_losses(objective, model, reference, computed)
         values = [steps.plain(row) for row in computed]
         details = rewards(objective, values) if not online else {}
         return torch.stack([row["loss"] for row in computed]).mean(), {**details, "rows": values}
