@@ -4,27 +4,26 @@
 
 For each seed: multi-head, grouped and multi-query Qwen2 folders, tied and untied; then each MODEL_DIR. Checked:
 `score` (log-probabilities within 2e-5 relative, token counts), greedy `generate` (ids, text, finish),
-sampled `generate` (`logps` of the drawn tokens, untempered), one SGD step of DPO by `train` (whole update within
-1e-4 of torch's autograd), `export` (loaded by transformers, log-probabilities equal). Exit code 1 if any fails.
+sampled `generate` (`logps` of the drawn tokens, untempered), one SGD step by `train` for each loss (check_steps.py:
+whole update within 1e-4 of torch's autograd), `export` (loaded by transformers, log-probabilities equal); for the
+folders of --online also two steps of every kind of online run (check_online.py). Exit code 1 if any fails.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 
 import fixture_models as fm  # first: it fixes the CPU paths before torch is loaded
-import fixture_steps as steps
 import fixture_texts as texts
 import torch
+from check_online import check_online
+from check_steps import check_steps
+from check_tools import Check
 
-TOLERANCE = 2e-5
-UPDATE_TOLERANCE = 1e-4
 CLOSE_GAP = 1e-4  # below this f32 cannot say which of two logits is larger
 LIMIT = 24
-RATE = 0.2
+PARTS = ["generate", "steps", "online"]
 FRESH = {
     "mha-tied": {"key_value_heads": 4, "tied": True},
     "mha-untied": {"key_value_heads": 4, "tied": False, "theta": 1e6},
@@ -32,46 +31,6 @@ FRESH = {
     "gqa-untied": {"key_value_heads": 2, "tied": False, "hidden": 48, "shard_size": "100KB"},
     "mqa-untied": {"key_value_heads": 1, "tied": False, "head_size": 16, "epsilon": 1e-5},
 }
-
-
-class Check:
-    """Runs `sail` in one folder, counts what was compared and prints what differs."""
-
-    def __init__(self, sail, folder):
-        self.sail, self.folder = os.path.abspath(sail), folder
-        self.compared, self.failures, self.worst = 0, 0, {}
-
-    def run(self, *arguments):
-        result = subprocess.run(
-            [self.sail, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=900
-        )
-        if result.returncode != 0:
-            self.fail(f"sail {' '.join(arguments)}: exit {result.returncode}\n{result.stderr[-2000:]}")
-        return result.returncode == 0
-
-    def lines(self, name, count=None):
-        # Not splitlines(): a JSON string may hold U+2028.
-        with open(os.path.join(self.folder, name), encoding="utf-8", newline="\n") as file:
-            rows = [json.loads(line) for line in file.read().split("\n") if line]
-        if count is not None:
-            self.equal(f"{name}: number of lines", len(rows), count)
-        return rows
-
-    def fail(self, message):
-        self.failures += 1
-        print(f"FAILED {message}", flush=True)
-
-    def equal(self, what, found, expected):
-        self.compared += 1
-        if found != expected:
-            self.fail(f"{what}\n  expected {expected!r}\n  found    {found!r}")
-
-    def close(self, kind, what, found, expected, tolerance=TOLERANCE, floor=0.0):
-        self.compared += 1
-        difference = abs(found - expected) / max(abs(expected), floor)
-        self.worst[kind] = max(self.worst.get(kind, 0.0), difference)
-        if not difference <= tolerance:
-            self.fail(f"{what}: expected {expected!r}, found {found!r}, relative {difference:.2e}")
 
 
 def check_score(check, name, folder, reference):
@@ -148,90 +107,24 @@ def check_sampled(check, name, folder, label, options):
             check.equal(f"{what} length", len(ids) == LIMIT or finish == "eos", True)
 
 
-RUN_FILE = """\
-model: {model}
-method: dpo
-reference: {reference}
-data:
-  train: train.jsonl
-  shuffle: false
-  template: plain
-objective:
-  loss: sigmoid
-  beta: 0.1
-batch:
-  pairs: 8
-  groups: 4
-optimizer:
-  name: sgd
-  learning_rate: {rate}
-  schedule: constant
-  weight_decay: 0
-  clip: 0
-precision: f32
-steps: 1
-checkpoint:
-  every: 1
-  keep: 1
-seed: 3
-output: run
-"""
-
-
-def torch_update(folder, reference):
-    """after − before of one SGD step of DPO on the eight pairs, and the loss."""
-    tokenizer = fm.load_tokenizer(folder)
-    end, _ = fm.end_tokens(folder, tokenizer)
-    encoded = [fm.encode_pair(tokenizer, row, end) for row in texts.PAIRS]
-    rows = [
-        {"prompt_ids": row["prompt_ids"], "response_ids": [row["chosen_ids"], row["rejected_ids"]]} for row in encoded
-    ]
-    rows = steps.reference_rows(fm.load(reference), rows)
-    loss, _, _, update, _, _ = steps.update_of(folder, steps.pair_loss(rows, steps.dpo_rows, {}), RATE, torch.float32)
-    return loss, update
-
-
-def state(folder):
-    return {key: value.detach().clone() for key, value in fm.load(folder).named_parameters()}
-
-
-def check_step(check, name, folder, reference):
-    """One step of `train`; the exported folder in transformers against torch's own step."""
-    fm.write_jsonl(os.path.join(check.folder, "train.jsonl"), texts.PAIRS)
-    with open(os.path.join(check.folder, "run.yaml"), "w", encoding="utf-8") as file:
-        file.write(RUN_FILE.format(model=json.dumps(folder), reference=json.dumps(reference), rate=RATE))
-    if not check.run("train", "--config", "run.yaml", "--resume", "never", "--progress", "plain"):
-        return
-    checkpoint = os.path.join("run", "checkpoints", "step-00000001")
-    if not check.run("inspect", "--verify", checkpoint) or not check.run("export", checkpoint, "--out", "exported"):
-        return
-    loss, expected = torch_update(folder, reference)
-    before = state(folder)
-    for result in ["exported", os.path.join("run", "model")]:
-        after = state(os.path.join(check.folder, result))
-        check.equal(f"{name} {result} tensors", sorted(after), sorted(before))
-        found = {key: after[key] - before[key] for key in before}
-        check.close("update", f"{name} {result} update", steps.distance(expected, found), 0.0, UPDATE_TOLERANCE, 1.0)
-    losses = [line["loss"] for line in check.lines(os.path.join("run", "metrics.jsonl")) if "loss" in line]
-    check.close("loss", f"{name} loss", losses[0] if losses else float("nan"), loss)
-    with torch.no_grad():
-        check_score(check, f"{name} exported", os.path.join(check.folder, "exported"), None)
-
-
-def check_folder(sail, name, folder, reference):
+def check_folder(sail, name, folder, reference, parts):
     with tempfile.TemporaryDirectory(prefix="sail-check-") as work:
         check = Check(sail, work)
-        with torch.no_grad():
-            check_score(check, name, folder, reference)
-            check_greedy(check, name, folder)
-            check_sampled(check, name, folder, "plain", [])
-            options = ["--temperature", "0.7", "--top-p", "0.9", "--top-k", "50"]
-            check_sampled(check, name, folder, "tempered", options)
-        if reference:
-            check_step(check, name, folder, reference)
-    worst = ", ".join(f"{kind} {value:.1e}" for kind, value in check.worst.items())
-    print(f"{name}: {check.compared} compared, {check.failures} failed; worst relative: {worst}", flush=True)
-    return check.failures
+        if "generate" in parts:
+            with torch.no_grad():
+                check_score(check, name, folder, reference)
+                check_greedy(check, name, folder)
+                check_sampled(check, name, folder, "plain", [])
+                options = ["--temperature", "0.7", "--top-p", "0.9", "--top-k", "50"]
+                check_sampled(check, name, folder, "tempered", options)
+        if "steps" in parts:
+            check_steps(check, name, folder, reference)
+            if os.path.isdir(check.path("exported")):
+                with torch.no_grad():
+                    check_score(check, f"{name} exported", check.path("exported"), None)
+        if "online" in parts:
+            check_online(check, name, folder, reference)
+        return check.summary(name)
 
 
 def main():
@@ -239,6 +132,10 @@ def main():
     parser.add_argument("models", nargs="*", metavar="MODEL_DIR", help="further folders: score and generate only")
     parser.add_argument("--sail", required=True, metavar="PATH")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[])
+    names = ", ".join(FRESH)
+    parser.add_argument("--folders", type=lambda text: text.split(","), default=list(FRESH), help=f"of {names}")
+    parser.add_argument("--online", type=lambda text: text.split(","), default=["gqa-tied"], help=f"of {names}")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS, help=f"of {', '.join(PARTS)}")
     arguments = parser.parse_args()
     if not arguments.seeds and not arguments.models:
         parser.error("give --seeds or a MODEL_DIR")
@@ -251,9 +148,12 @@ def main():
                 fm.save_folder(folders[name], {"seed": 1000 * seed + index, **spec}, tokenizer)
             names = list(FRESH)
             for name, other in zip(names, names[1:] + names[:1]):
-                failures += check_folder(arguments.sail, f"{name}-{seed}", folders[name], folders[other])
+                if name not in arguments.folders:
+                    continue
+                parts = [part for part in arguments.parts if part != "online" or name in arguments.online]
+                failures += check_folder(arguments.sail, f"{name}-{seed}", folders[name], folders[other], parts)
     for folder in arguments.models:
-        failures += check_folder(arguments.sail, folder, os.path.abspath(folder), None)
+        failures += check_folder(arguments.sail, folder, os.path.abspath(folder), None, ["generate"])
     print("all equal" if failures == 0 else f"{failures} failed")
     sys.exit(1 if failures else 0)
 

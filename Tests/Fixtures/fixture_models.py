@@ -253,16 +253,21 @@ def encode_pair(tokenizer, row, end):
     }
 
 
-def token_logps(model, prompt_ids, response_ids):
-    """Log-probability of each response token: forward in the model's type, log-softmax in f64."""
+def log_rows(model, prompt_ids, response_ids, temperature=1.0):
+    """Log-probabilities of the vocabulary at each response token's place: forward in the model's type, then f64."""
     logits = model(torch.tensor([prompt_ids + response_ids]), use_cache=False).logits[0]
-    rows = logits[len(prompt_ids) - 1 : -1].double().log_softmax(-1)
+    return (logits[len(prompt_ids) - 1 : -1].double() / temperature).log_softmax(-1)
+
+
+def token_logps(model, prompt_ids, response_ids, temperature=1.0):
+    """Log-probability of each response token."""
+    rows = log_rows(model, prompt_ids, response_ids, temperature)
     return rows.gather(1, torch.tensor(response_ids)[:, None])[:, 0]
 
 
-def logp(model, prompt_ids, response_ids):
+def logp(model, prompt_ids, response_ids, temperature=1.0):
     """Summed over the response's tokens, its end token included."""
-    return token_logps(model, prompt_ids, response_ids).sum()
+    return token_logps(model, prompt_ids, response_ids, temperature).sum()
 
 
 def greedy(model, prompt_ids, ends, limit):

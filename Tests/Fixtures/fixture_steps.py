@@ -187,23 +187,6 @@ def sft_loss(rows):
     return loss_of
 
 
-def adamw_run(folder, rows, dtype, steps=10):
-    """Losses and norms before clipping of AdamW on the same pairs; decay on every tensor, torch's default."""
-    model = fm.load(folder, dtype)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, foreach=False
-    )
-    losses, norms = [], []
-    for _ in range(steps):
-        loss, _ = pair_loss(rows, dpo_rows, {})(model)
-        optimizer.zero_grad()
-        loss.backward()
-        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    return {"losses": losses, "grad_norms": norms}
-
-
 def sampled_responses(model, prompt_ids, end, generator, lengths):
     """Drawn at temperature 1; the first response gets the end token, the second is cut without one."""
     responses = []

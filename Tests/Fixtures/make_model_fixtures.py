@@ -11,9 +11,11 @@ import platform
 import shutil
 
 import fixture_models as fm  # first: it fixes the CPU paths before torch is loaded
+import fixture_optimizers as optimizers
 import fixture_steps as steps
 import fixture_texts as texts
 import fixture_values as values
+import fixture_variants as variants
 import numpy
 import safetensors
 import tokenizers
@@ -263,25 +265,12 @@ def write_steps(out):
     settings = {"versions": versions(), "method": "sft"}
     steps.write_step(steps_folder, "sft", other, out, steps.sft_loss(sft_rows), settings, 0.2)
 
-    runs = []
-    for start, frozen_name, frozen in [(folder, other, reference), (other, folder, model)]:
-        rows = pair_rows(frozen)
-        path = os.path.join(out, start)
-        runs.append(
-            {
-                "model": start,
-                "reference": frozen_name,
-                **steps.adamw_run(path, rows, torch.float32),
-                "float64": steps.adamw_run(path, rows, torch.float64),
-            }
-        )
-        print("adamw", start, [f"{loss:.5f}" for loss in runs[-1]["losses"]])
-    optimizer = {"name": "adamw", "learning_rate": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8}
-    optimizer |= {"weight_decay": 0.01, "clip": 1.0}
-    fm.write_json(
-        os.path.join(steps_folder, "dpo_adamw.json"),
-        {"versions": versions(), "pairs": "../pairs.jsonl", "beta": steps.BETA, "optimizer": optimizer, "runs": runs},
-    )
+    runs = [(folder, other, pair_rows(reference)), (other, folder, pair_rows(model))]
+    optimizers.write_adamw(out, runs, versions())
+    optimizers.write_rmsprop(out, runs, versions())
+    writer = variants.VariantWriter(out, folder, other, versions())
+    writer.write_pairs(pair_rows(reference))
+    writer.write_given(given, end)
 
 
 def main():
