@@ -65,6 +65,53 @@ extension EndToEndTests {
       }
     }
 
+    @Test func roundsWeightsAndPenaltiesToo() throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let alone = try run.result("alone", OnlineSteps.rounds)
+        for (ranks, threads) in [(2, 1), (4, 2)] {
+          let name = "out-\(ranks)-\(threads)"
+          let result = try run.result(
+            name, OnlineSteps.rounds + ["threads=\(threads)"], .ranks(ranks))
+          #expect(result == alone, "\(ranks) × \(threads): \(result.differences(from: alone))")
+        }
+        // Going on in the middle of a round: its responses are in the checkpoint.
+        for (name, checkpoint) in [("out-2-1", "step-00000002"), ("out-4-2", "step-00000004")] {
+          let from = folder.file("\(name)/checkpoints/\(checkpoint)")
+          let again = try run.result(name, OnlineSteps.rounds, .ranks(2), resume: from)
+          #expect(again == alone, "\(checkpoint): \(again.differences(from: alone))")
+        }
+      }
+    }
+
+    @Test func theCutIntoGroupsChangesRoundingOnly() throws {
+      // Pairs of a group × groups × ranks: 1 × 8, 2 × 4, 8 × 1.
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let settings = [
+          "method=dpo", "sail=", "batch.pairs=8", "steps=1", "objective.revkl=0.1",
+          "optimizer={name: sgd, learning_rate: 1, clip: 0}", "evaluate.every=0",
+        ]
+        var updates: [Tensors] = []
+        let start = try run.result("start", settings + ["optimizer.learning_rate=1e-30"])
+        for groups in [8, 4, 1] {
+          let alone = try run.result("out-\(groups)", settings + ["batch.groups=\(groups)"])
+          #expect(alone.weights != start.weights)
+          updates.append(
+            try weights("out-\(groups)", folder).minus(weights("start", folder)))
+          for ranks in [2, 4, 8] where ranks <= groups {
+            let name = "out-\(groups)-\(ranks)"
+            let result = try run.result(
+              name, settings + ["batch.groups=\(groups)"], .ranks(ranks))
+            #expect(result == alone, "\(groups) groups: \(result.differences(from: alone))")
+          }
+        }
+        for update in updates.dropFirst() {
+          #expect(try update.minus(updates[0]).norm / updates[0].norm <= 1e-5)
+        }
+      }
+    }
+
     @Test func goingOnEqualsNotStopping() throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)

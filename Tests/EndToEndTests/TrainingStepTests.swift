@@ -5,12 +5,13 @@ import Testing
 extension EndToEndTests {
   /// Steps of `sail train` against torch.autograd.
   @Suite struct TrainingSteps {
-    private static let routes = [
-      "dpo_step": "method: dpo",
-      "ddp_expected_step": """
+    private static let expectedLabels = """
       method: sail
       sail: {ddp: {fraction: 1, labels: expected, preference_coefficient: 0.2}}
-      """,
+      """
+    /// Routes of the steps that are not plain pairs with the data's labels.
+    private static let routes = [
+      "ddp_expected_step": expectedLabels, "ddp_probit_expected_step": expectedLabels,
       "ddp_argmax_step": """
       method: sail
       sail: {ddp: {fraction: 1, labels: argmax, preference_coefficient: 0}}
@@ -18,7 +19,11 @@ extension EndToEndTests {
       "sft_step": "method: sft",
     ]
 
-    @Test(arguments: ["dpo_step", "ddp_expected_step", "ddp_argmax_step", "sft_step"])
+    @Test(
+      arguments: [
+        "dpo", "ipo", "ipo_mean", "hinge", "smoothing", "hinge_smoothing", "probit", "revkl",
+        "ddp_expected", "ddp_probit_expected", "ddp_argmax", "sft",
+      ].map { "\($0)_step" })
     func oneStepIsTorchs(_ name: String) throws {
       try withWorkFolder { folder in
         let step = try fileJSON(fixture("steps/\(name).json"))
@@ -55,7 +60,8 @@ extension EndToEndTests {
         """
         model: \(fixture(try step.words("model")))
         \(reference)
-        \(Self.routes[name] ?? "")
+        \(Self.routes[name] ?? "method: dpo")
+        objective: \(objective(of: step))
         data: {train: \(try folder.write("data.jsonl", bytes: data)), shuffle: false}
         batch: {pairs: \(rows.count), groups: \(groups)}
         optimizer: {name: sgd, learning_rate: \(try optimizer.value("learning_rate")), clip: 0}
@@ -64,6 +70,18 @@ extension EndToEndTests {
         output: \(output)
         """)
       return ["train", "--config", path]
+    }
+
+    /// The objective as a fixture names it; what it leaves out is the default.
+    private func objective(of step: JSON) -> String {
+      let keys = [
+        ("loss", "loss_kind"), ("beta", "beta"), ("label_smoothing", "label_smoothing"),
+        ("link", "link"), ("revkl", "revkl"),
+      ]
+      let members = keys.compactMap { key, name in
+        step[name].map { "\(key): \($0.string ?? $0.text)" }
+      }
+      return "{\(members.joined(separator: ", "))}"
     }
 
     private func check(_ update: Tensors, _ expected: Tensors, _ comment: String) throws {
@@ -90,7 +108,12 @@ extension EndToEndTests {
         #expect(try line.value("num_tokens") == step.value("completion_tokens"))
         return
       }
-      if name == "dpo_step" {
+      if let penalty = rows.first?["revkl"]?.number {
+        #expect(penalty > 0)
+        let mean = try rows.map { try $0.value("revkl") }.reduce(0, +) / Double(rows.count)
+        try expectClose("sail/revkl", mean)
+      }
+      if Self.routes[name] == nil {
         for key in ["chosen", "rejected", "margins", "accuracies"].map({ "rewards/\($0)" }) {
           try expectClose(key, try step.value(key))
         }
@@ -103,11 +126,13 @@ extension EndToEndTests {
       }
     }
 
-    @Test(arguments: [0, 1])
-    func tenStepsOfAdamWAreTorchs(_ index: Int) throws {
+    @Test(arguments: ["adamw", "rmsprop"], [0, 1])
+    func tenStepsOfAnOptimizerAreTorchs(_ optimizer: String, _ index: Int) throws {
       try withWorkFolder { folder in
-        let file = try fileJSON(fixture("steps/dpo_adamw.json"))
+        let file = try fileJSON(fixture("steps/dpo_\(optimizer).json"))
         let run = try file.list("runs")[index]
+        let rate = try #require(file["optimizer"]).value("learning_rate")
+        let momentum = run["momentum"]?.number ?? 0
         let path = try folder.write(
           "run.yaml",
           """
@@ -116,7 +141,8 @@ extension EndToEndTests {
           method: dpo
           data: {train: \(fixture("pairs.jsonl")), shuffle: false}
           batch: {pairs: 8, groups: 4}
-          optimizer: {name: adamw, learning_rate: 1e-3, weight_decay: 0.01, clip: 1.0}
+          optimizer: {name: \(optimizer), learning_rate: \(rate), momentum: \(momentum),
+            weight_decay: 0.01, clip: 1.0}
           steps: 10
           output: \(folder.file("run"))
           """)

@@ -84,6 +84,19 @@ extension JSON {
     return elements
   }
 
+  /// An array of numbers that must be there.
+  func numbers(_ key: String) throws -> [Double] {
+    try list(key).map { element in
+      guard let number = element.number else {
+        throw JobError(description: "no number in \"\(key)\" of \(text.prefix(300))")
+      }
+      return number
+    }
+  }
+
+  /// Whether the object has a key.
+  func has(_ key: String) -> Bool { self[key] != nil }
+
   /// A string that must be there.
   func words(_ key: String) throws -> String {
     guard let string = self[key]?.string else {

@@ -127,7 +127,7 @@ extension TrainingRun {
       add(
         "finish", .array(rollout.completions.map { .string($0.isEnded ? "eos" : "length") }))
     }
-    if row.generated != nil { add("weight", .number(result.weight)) }
+    add("weight", .number(result.weight))
     if let response = row.referenceResponse { add("reference_ids", ids(response)) }
     add("kept", .boolean(!row.isDropped))
     return .object(members)
