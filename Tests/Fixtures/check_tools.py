@@ -127,7 +127,7 @@ def torch_gradient(model, reference, rows, objective):
 
 
 def norm(tensors):
-    return sum(float(value.double().square().sum()) for value in tensors.values()) ** 0.5
+    return sum(float(value.detach().double().square().sum()) for value in tensors.values()) ** 0.5
 
 
 def state(folder):

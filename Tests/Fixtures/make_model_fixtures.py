@@ -9,6 +9,8 @@ import argparse
 import os
 import platform
 import shutil
+import subprocess
+import sys
 
 import fixture_models as fm  # first: it fixes the CPU paths before torch is loaded
 import fixture_optimizers as optimizers
@@ -289,6 +291,9 @@ def main():
         write_expected(out, name)
     write_steps(out)
     fm.write_json(os.path.join(out, "sail_values.json"), values.values())
+    # A process of its own: TRL's settings of torch reach no other value.
+    trl_script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "make_trl_values.py")
+    subprocess.run([sys.executable, trl_script, "--out", out], check=True)
 
 
 if __name__ == "__main__":
