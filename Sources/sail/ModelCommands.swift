@@ -178,6 +178,6 @@ struct Evaluate: ParsableCommand {
 
   private func judgeSource(_ text: String) -> RunConfiguration.OracleSource {
     if text.hasPrefix("rule:") { return .rule(String(text.dropFirst(5))) }
-    return .command(text.split(separator: " ").map(String.init))
+    return .command(.init(words: text.split(separator: " ").map(String.init)))
   }
 }

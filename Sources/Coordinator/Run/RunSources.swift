@@ -105,8 +105,13 @@ private let rules: [(name: String, score: @Sendable (String, String) -> Double)]
 func makeOracle(_ source: RunConfiguration.OracleSource?) throws -> Oracle? {
   switch source {
   case nil: return nil
-  case .command(let words):
-    do throws(OracleError) { return .command(try CommandOracle(command: words)) } catch {
+  case .command(let command):
+    do throws(OracleError) {
+      return .command(
+        try CommandOracle(
+          command: command.words, timeoutSeconds: command.timeoutSeconds,
+          restartLimit: command.restartLimit))
+    } catch {
       throw ConfigurationError(error.description)
     }
   case .rule(let name):
