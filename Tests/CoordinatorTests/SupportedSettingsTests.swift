@@ -32,7 +32,6 @@ import Testing
       ["generation.temperature=0.9"],
       "generation.temperature: 0.9 with a response_coefficient above 0"
     ),
-    (["generation.missing_eos_penalty=1"], "generation.missing_eos_penalty: 1.0"),
     (["generation.every=2"], "generation.every: 2"),
     (["optimizer.name=rmsprop"], "optimizer.name: rmsprop"), (["adapter={rank: 8}"], "adapter"),
     (["precision=bf16"], "precision: bf16"), (["reference_cache=c"], "reference_cache: c"),
@@ -44,7 +43,9 @@ import Testing
   }
 
   @Test(arguments: [
-    [], ["sail.baseline=none"], ["optimizer.name=sgd", "optimizer.momentum=0.9"],
+    [], ["generation.missing_eos_penalty=1"],
+    ["sail.baseline=none"],
+    ["optimizer.name=sgd", "optimizer.momentum=0.9"],
     ["data.template=plain"], ["optimizer.schedule=cosine"], ["steps=", "epochs=1.5"],
     ["sail.dpp={fraction: 0.1, labels: argmax, preference_coefficient: 0}"],
     [

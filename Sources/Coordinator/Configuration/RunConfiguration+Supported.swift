@@ -33,9 +33,6 @@ extension RunConfiguration {
         "generation.temperature: \(generation.temperature) with a response_coefficient above 0",
         "use temperature 1 or set the coefficient to 0")
     }
-    if generation.missingEosPenalty != 0 {
-      throw refuse("generation.missing_eos_penalty: \(generation.missingEosPenalty)", "use 0")
-    }
     if generation.every != 1 { throw refuse("generation.every: \(generation.every)", "use 1") }
     if optimizer.name == .rmsprop { throw refuse("optimizer.name: rmsprop", "use adamw or sgd") }
     if adapter != nil { throw refuse("adapter", "leave it out to train all weights") }

@@ -114,7 +114,10 @@ extension TrainingRun {
     }
     for (position, answer) in zip(positions, try oracle.score(questions)) {
       switch answer {
-      case .scores(let scores): rollouts[position].scores = scores
+      case .scores(let scores):
+        rollouts[position].scores = penalized(
+          scores, of: rollouts[position].completions,
+          by: configuration.generation.missingEosPenalty)
       case .failed: rollouts[position].hasFailed = true
       }
     }
