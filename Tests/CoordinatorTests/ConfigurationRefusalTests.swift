@@ -112,6 +112,17 @@ import Testing
       "run.yaml:6:28: oracle.timeout is a setting of oracle.command, found beside oracle.rule; leave it out"
     ),
     (
+      "oracle: {rule: r, reference: m}",
+      "run.yaml:6:30: oracle.reference is a setting of oracle.model, found beside oracle.rule; leave it out"
+    ),
+    (
+      "oracle: {command: [j], beta: 1}",
+      "run.yaml:6:30: oracle.beta is a setting of oracle.model, found beside oracle.command; leave it out"
+    ),
+    (
+      "oracle: {model: m, beta: 0}", "run.yaml:6:26: oracle.beta must be above 0, found 0"
+    ),
+    (
       "oracle: {model: m, restarts: 3}",
       "run.yaml:6:30: oracle.restarts is a setting of oracle.command, found beside oracle.model; leave it out"
     ),

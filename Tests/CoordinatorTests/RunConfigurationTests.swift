@@ -125,6 +125,20 @@ import Testing
     #expect(text.contains("."))  // YAML 1.1 readers take 1e-06 for a text.
   }
 
+  @Test func anOracleModelHasAReferenceAndBeta() throws {
+    func read(_ oracle: String) throws -> RunConfiguration {
+      try RunFileText.read(RunFileText.least, "objective.beta=0.25", "oracle=\(oracle)")
+    }
+    let plain = try read("{model: m}")
+    #expect(plain.oracle == .model(.init(folder: "m", reference: nil, beta: 0.25)))
+    let full = try read("{model: m, reference: r, beta: 2}")
+    #expect(full.oracle == .model(.init(folder: "m", reference: "r", beta: 2)))
+    for configuration in [plain, full] {
+      #expect(try RunConfiguration.parse(configuration.yaml, name: "x") == configuration)
+    }
+    #expect(full.differencesThatMatter(from: plain) == ["oracle.reference", "oracle.beta"])
+  }
+
   @Test func anOracleCommandHasLimits() throws {
     let plain = try RunFileText.read(RunFileText.least, "oracle={command: [judge]}")
     #expect(plain.oracle == .command(.init(words: ["judge"])))

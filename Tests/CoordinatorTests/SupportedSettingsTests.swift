@@ -27,7 +27,6 @@ import Testing
     (["sail.dpr.labels=soft"], "sail.dpr.labels: soft"),
     (["sail.t1_estimator=released"], "sail.t1_estimator: released"),
     (["sail.baseline=previous"], "sail.baseline: previous"),
-    (["oracle={model: x}"], "oracle.model"),
     (
       ["generation.temperature=0.9"],
       "generation.temperature: 0.9 with a response_coefficient above 0"
@@ -43,7 +42,7 @@ import Testing
   }
 
   @Test(arguments: [
-    [], ["generation.missing_eos_penalty=1"],
+    [], ["oracle={model: x}"], ["generation.missing_eos_penalty=1"],
     ["sail.baseline=none"],
     ["optimizer.name=sgd", "optimizer.momentum=0.9"],
     ["data.template=plain"], ["optimizer.schedule=cosine"], ["steps=", "epochs=1.5"],

@@ -1,12 +1,29 @@
 extension RunConfiguration {
   /// Who scores completions.
   public enum OracleSource: Sendable, Equatable {
-    /// A reward model's folder.
-    case model(String)
+    /// Another model's implicit reward.
+    case model(OracleModel)
     /// A program, spoken to in JSON lines.
     case command(OracleCommand)
     /// A built-in rule by name.
     case rule(String)
+  }
+
+  /// A model whose implicit reward β · log π/π_ref scores completions.
+  public struct OracleModel: Sendable, Equatable {
+    /// The folder of a causal language model.
+    public var folder: String
+    /// The folder of its reference; nil is the run's own reference.
+    public var reference: String?
+    /// β, that of the objective unless given.
+    public var beta: Double
+
+    /// A model from its parts.
+    public init(folder: String, reference: String?, beta: Double) {
+      self.folder = folder
+      self.reference = reference
+      self.beta = beta
+    }
   }
 
   /// A program that scores completions.
@@ -28,8 +45,10 @@ extension RunConfiguration.OracleSource {
   private static let kinds = ["model", "command", "rule"]
 
   /// Reads the oracle of a run file; throws unless it is exactly one of the three kinds.
+  ///
+  /// `beta` is that of an oracle model that is not given its own.
   static func reading(
-    _ root: ConfigurationSection
+    _ root: ConfigurationSection, beta: Double
   ) throws(ConfigurationError) -> RunConfiguration.OracleSource? {
     guard let value = root.value("oracle") else { return nil }
     let section = try ConfigurationSection(value, path: "oracle")
@@ -43,8 +62,12 @@ extension RunConfiguration.OracleSource {
     for key in ["timeout", "restarts"] where kind != "command" {
       try refuse(key, of: "command", beside: kind, in: section)
     }
+    for key in ["reference", "beta"] where kind != "model" {
+      try refuse(key, of: "model", beside: kind, in: section)
+    }
     switch kind {
-    case "model": return .model(try section.required("model", "the folder of a reward model"))
+    case "model":
+      return .model(try RunConfiguration.OracleModel(reading: section, beta: beta))
     case "rule": return .rule(try section.required("rule", "the name of a rule"))
     default: return .command(try RunConfiguration.OracleCommand(reading: section))
     }
@@ -61,6 +84,15 @@ extension RunConfiguration.OracleSource {
   }
 }
 
+extension RunConfiguration.OracleModel {
+  init(reading section: ConfigurationSection, beta: Double) throws(ConfigurationError) {
+    folder = try section.required("model", "the folder of a causal language model")
+    reference = try section.text("reference", "a folder")
+    self.beta = beta
+    try section.read("beta", into: &self.beta, .above(0))
+  }
+}
+
 extension RunConfiguration.OracleCommand {
   init(reading section: ConfigurationSection) throws(ConfigurationError) {
     words = try section.texts("command", "a list of a program and its arguments")
@@ -73,7 +105,11 @@ extension RunConfiguration.OracleSource {
   /// The keys of the oracle with their values.
   var resolved: ResolvedValue {
     switch self {
-    case .model(let folder): ["model": .text(folder)]
+    case .model(let model):
+      [
+        "model": .text(model.folder), "reference": .text(model.reference),
+        "beta": .number(model.beta),
+      ]
     case .command(let command):
       [
         "command": .list(command.words.map { .text($0) }),

@@ -27,7 +27,6 @@ extension RunConfiguration {
     if sail.baseline == .previous {
       throw refuse("sail.baseline: previous", "use leave-one-out or none")
     }
-    if case .model = oracle { throw refuse("oracle.model", "use command or rule") }
     if generation.temperature != 1, usesResponseTerm {
       throw refuse(
         "generation.temperature: \(generation.temperature) with a response_coefficient above 0",

@@ -110,7 +110,8 @@ extension TrainingRun {
       let rollout = rollouts[position]
       return OracleQuestion(
         prompt: train.prompts[step.dataIndices[rollout.index]],
-        completions: rollout.completions.map { model.tokenizer.decode($0.tokens) })
+        completions: rollout.completions.map { model.tokenizer.decode($0.tokens) },
+        areEnded: rollout.completions.map(\.isEnded))
     }
     for (position, answer) in zip(positions, try oracle.score(questions)) {
       switch answer {
