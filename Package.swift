@@ -32,6 +32,7 @@ let package = Package(
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CPlatform"),
     .target(name: "CStopRequest"),
+    .target(name: "CChildProcess"),
 
     .target(name: "JSONText", dependencies: ["CJansson"], swiftSettings: strict),
     .target(
@@ -47,7 +48,8 @@ let package = Package(
       name: "Checkpoint", dependencies: ["JSONText", "CZstd", "CXXHash"], swiftSettings: strict),
     .target(name: "Comm", dependencies: ["CMPI"], swiftSettings: strict),
     .target(
-      name: "Worker", dependencies: ["Tensor", "Model", "Tokenizer", "JSONText"],
+      name: "Worker",
+      dependencies: ["CChildProcess", "Tensor", "Model", "Tokenizer", "JSONText"],
       swiftSettings: strict),
     .target(
       name: "Synthetic", dependencies: ["Tensor", "Tokenizer", "JSONText"], swiftSettings: strict),

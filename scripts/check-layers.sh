@@ -11,7 +11,7 @@ allowed() {
     Tokenizer) echo "JSONText" ;;
     Checkpoint) echo "CXXHash CZstd Glibc JSONText" ;;
     Comm) echo "CMPI Glibc" ;;
-    Worker) echo "Glibc JSONText Model Tensor Tokenizer" ;;
+    Worker) echo "CChildProcess Glibc JSONText Model Tensor Tokenizer" ;;
     Synthetic) echo "Foundation Glibc JSONText Tensor Tokenizer" ;;
     Coordinator) echo "CStopRequest Checkpoint Comm Foundation Glibc JSONText Model Synthetic Tensor Tokenizer Worker Yams" ;;
     sail) echo "ArgumentParser Comm Coordinator Foundation" ;;

@@ -112,6 +112,9 @@ struct Evaluate: ParsableCommand {
         sail evaluate --model runs/dpo/model --reference runs/sft/model --data eval.jsonl \\
           --judge "python3 judge.py" --against sft=runs/sft-evaluation/generations.jsonl \\
           --out runs/dpo-evaluation
+      Judged by another model's implicit reward, β · log π/π_reference of the completion:
+        sail evaluate --model runs/dpo/model --data eval.jsonl --judge model:judge-dpo \\
+          --judge-reference judge-sft --out runs/dpo-evaluation
       """)
 
   @Option(help: "Hugging Face model folder.")
@@ -122,8 +125,13 @@ struct Evaluate: ParsableCommand {
   var reference: String?
   @Option(help: "Reward model folder (not implemented in this version).")
   var reward: String?
-  @Option(help: "Who scores generations: rule:NAME, or a command with its arguments.")
+  @Option(
+    help:
+      "Who scores generations: rule:NAME, model:DIR (its implicit reward), or a command with its arguments."
+  )
   var judge: String?
+  @Option(help: "Reference folder of --judge model:DIR; the one of --reference if absent.")
+  var judgeReference: String?
   @Option(
     parsing: .singleValue,
     help: ArgumentHelp(
@@ -159,6 +167,15 @@ struct Evaluate: ParsableCommand {
     for text in against where !text.contains("=") {
       throw ValidationError("--against wants name=file, found \(text)")
     }
+    if let judgeReference, judge?.hasPrefix("model:") != true {
+      throw ValidationError(
+        "--judge-reference \(judgeReference) goes with --judge model:DIR only; leave it out")
+    }
+    if judge?.hasPrefix("model:") == true, judgeReference == nil, reference == nil {
+      throw ValidationError(
+        "--judge model:DIR needs a reference to compare with; give --judge-reference DIR or "
+          + "--reference DIR")
+    }
     if !against.isEmpty && judge == nil {
       throw ValidationError("--against needs a --judge that scores both sides")
     }
@@ -178,6 +195,10 @@ struct Evaluate: ParsableCommand {
 
   private func judgeSource(_ text: String) -> RunConfiguration.OracleSource {
     if text.hasPrefix("rule:") { return .rule(String(text.dropFirst(5))) }
-    return .command(text.split(separator: " ").map(String.init))
+    if text.hasPrefix("model:") {
+      return .model(
+        .init(folder: String(text.dropFirst(6)), reference: judgeReference, beta: beta))
+    }
+    return .command(.init(words: text.split(separator: " ").map(String.init)))
   }
 }

@@ -28,8 +28,10 @@ import Testing
 
   @Test func oneKindOfOracleCanReplaceAnother() throws {
     let changed = try RunFileText.read(
-      RunFileText.everything, "oracle.command=", "oracle.rule=length")
-    #expect(changed.oracle == .rule("length"))
+      RunFileText.everything, "oracle.command=", "oracle.timeout=", "oracle.restarts=",
+      "oracle.rule=length")
+    let whole = try RunFileText.read(RunFileText.everything, "oracle={rule: length}")
+    #expect(changed.oracle == .rule("length") && whole.oracle == .rule("length"))
   }
 
   @Test(arguments: [

@@ -92,6 +92,41 @@ import Testing
       "run.yaml:6:19: oracle.command must be a list of a program and its arguments, found judge"
     ),
     (
+      "oracle: {command: [j], timeout: 0}",
+      "run.yaml:6:33: oracle.timeout must be above 0, found 0"
+    ),
+    (
+      "oracle: {command: [j], timeout: .inf}",
+      "run.yaml:6:33: oracle.timeout must be a finite number, found .inf"
+    ),
+    (
+      "oracle: {command: [j], restarts: -1}",
+      "run.yaml:6:34: oracle.restarts must be at least 0, found -1"
+    ),
+    (
+      "oracle: {command: [j], restarts: 1.5}",
+      "run.yaml:6:34: oracle.restarts must be a whole number, found 1.5"
+    ),
+    (
+      "oracle: {rule: r, timeout: 3}",
+      "run.yaml:6:28: oracle.timeout is a setting of oracle.command, found beside oracle.rule; leave it out"
+    ),
+    (
+      "oracle: {rule: r, reference: m}",
+      "run.yaml:6:30: oracle.reference is a setting of oracle.model, found beside oracle.rule; leave it out"
+    ),
+    (
+      "oracle: {command: [j], beta: 1}",
+      "run.yaml:6:30: oracle.beta is a setting of oracle.model, found beside oracle.command; leave it out"
+    ),
+    (
+      "oracle: {model: m, beta: 0}", "run.yaml:6:26: oracle.beta must be above 0, found 0"
+    ),
+    (
+      "oracle: {model: m, restarts: 3}",
+      "run.yaml:6:30: oracle.restarts is a setting of oracle.command, found beside oracle.model; leave it out"
+    ),
+    (
       "oracle: {command: []}",
       "run.yaml:6:19: oracle.command must be a list of a program and its arguments, found a list"
     ),

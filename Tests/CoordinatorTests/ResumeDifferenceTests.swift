@@ -26,6 +26,17 @@ import Testing
     #expect(after.differencesThatMatter(from: before) == expected)
   }
 
+  @Test func theLimitsOfAnOracleCommandMayDiffer() throws {
+    let before = try RunFileText.read(RunFileText.least, "oracle={command: [judge]}")
+    for (oracle, expected) in [
+      ("{command: [judge], timeout: 5, restarts: 0}", []),
+      ("{command: [other]}", ["oracle.command"]), ("{rule: r}", ["oracle"]),
+    ] {
+      let after = try RunFileText.read(RunFileText.least, "oracle=\(oracle)")
+      #expect(after.differencesThatMatter(from: before) == expected)
+    }
+  }
+
   @Test func aScheduleDependsOnTheLength() throws {
     let linear = try RunFileText.read(RunFileText.least, "optimizer.schedule=linear")
     let longer = try RunFileText.read(RunFileText.least, "optimizer.schedule=linear", "steps=11")

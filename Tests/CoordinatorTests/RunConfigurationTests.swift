@@ -50,7 +50,11 @@ import Testing
     #expect(
       all.model == .random(config: "a/config.json", tokenizer: "a b/tokenizer.json", seed: 7))
     #expect(all.data.train == "ä.jsonl" && all.data.template == .humanAssistant)
-    #expect(all.oracle == .command(["python3", "judge.py", "", "--flag=yes", "7"]))
+    var command = RunConfiguration.OracleCommand(
+      words: ["python3", "judge.py", "", "--flag=yes", "7"])
+    command.timeoutSeconds = 1.5
+    command.restartLimit = 0
+    #expect(all.oracle == .command(command))
     #expect(all.adapter?.targets == .named(["q_proj", "v_proj"]))
     #expect(all.length == .epochs(5) && all.samples.rows == .all && all.threads == .count(3))
     #expect(all.memory == .bytes(6_000_000_000) && all.seed == .max && all.output == "off")
@@ -100,13 +104,13 @@ import Testing
   ])
   func anyTextSurvivesTheResolvedFile(text: String) throws {
     var configuration = try RunFileText.read()
-    configuration.oracle = .command(["program", text])
+    configuration.oracle = .command(.init(words: ["program", text]))
     let back = try RunConfiguration.parse(configuration.yaml, name: "config.yaml")
-    guard case .command(let words) = back.oracle else {
+    guard case .command(let command) = back.oracle else {
       Issue.record("no command")
       return
     }
-    #expect(Array(words[1].utf8) == Array(text.utf8))
+    #expect(Array(command.words[1].utf8) == Array(text.utf8))
   }
 
   @Test(arguments: [
@@ -119,6 +123,27 @@ import Testing
       try RunConfiguration.parse(configuration.yaml, name: "x").objective.beta == value)
     guard case .scalar(let text) = ResolvedValue.number(value) else { return }
     #expect(text.contains("."))  // YAML 1.1 readers take 1e-06 for a text.
+  }
+
+  @Test func anOracleModelHasAReferenceAndBeta() throws {
+    func read(_ oracle: String) throws -> RunConfiguration {
+      try RunFileText.read(RunFileText.least, "objective.beta=0.25", "oracle=\(oracle)")
+    }
+    let plain = try read("{model: m}")
+    #expect(plain.oracle == .model(.init(folder: "m", reference: nil, beta: 0.25)))
+    let full = try read("{model: m, reference: r, beta: 2}")
+    #expect(full.oracle == .model(.init(folder: "m", reference: "r", beta: 2)))
+    for configuration in [plain, full] {
+      #expect(try RunConfiguration.parse(configuration.yaml, name: "x") == configuration)
+    }
+    #expect(full.differencesThatMatter(from: plain) == ["oracle.reference", "oracle.beta"])
+  }
+
+  @Test func anOracleCommandHasLimits() throws {
+    let plain = try RunFileText.read(RunFileText.least, "oracle={command: [judge]}")
+    #expect(plain.oracle == .command(.init(words: ["judge"])))
+    guard case .command(let command) = plain.oracle else { return }
+    #expect(command.timeoutSeconds == 60 && command.restartLimit == 3)
   }
 
   @Test(arguments: ["5B", "1KB", "1500KB", "6GB", "2TB"])

@@ -27,12 +27,10 @@ import Testing
     (["sail.dpr.labels=soft"], "sail.dpr.labels: soft"),
     (["sail.t1_estimator=released"], "sail.t1_estimator: released"),
     (["sail.baseline=previous"], "sail.baseline: previous"),
-    (["oracle={model: x}"], "oracle.model"),
     (
       ["generation.temperature=0.9"],
       "generation.temperature: 0.9 with a response_coefficient above 0"
     ),
-    (["generation.missing_eos_penalty=1"], "generation.missing_eos_penalty: 1.0"),
     (["generation.every=2"], "generation.every: 2"),
     (["optimizer.name=rmsprop"], "optimizer.name: rmsprop"), (["adapter={rank: 8}"], "adapter"),
     (["precision=bf16"], "precision: bf16"), (["reference_cache=c"], "reference_cache: c"),
@@ -44,7 +42,9 @@ import Testing
   }
 
   @Test(arguments: [
-    [], ["sail.baseline=none"], ["optimizer.name=sgd", "optimizer.momentum=0.9"],
+    [], ["oracle={model: x}"], ["generation.missing_eos_penalty=1"],
+    ["sail.baseline=none"],
+    ["optimizer.name=sgd", "optimizer.momentum=0.9"],
     ["data.template=plain"], ["optimizer.schedule=cosine"], ["steps=", "epochs=1.5"],
     ["sail.dpp={fraction: 0.1, labels: argmax, preference_coefficient: 0}"],
     [

@@ -1,3 +1,5 @@
+import Foundation
+import Glibc
 import JSONText
 import Testing
 
@@ -119,6 +121,51 @@ extension EndToEndTests {
         #expect(job.errors.contains("no model here"), "\(job.errors)")
         #expect(job.seconds < 30)
       }
+    }
+
+    @Test(arguments: [nil, 2])
+    func aProgramThatNeverAnswersEndsTheRun(_ ranks: Int?) throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let script = try folder.write("silent.sh", "while read -r line; do :; done\n")
+        let oracle = "oracle={command: [sh, \(script)], timeout: 1, restarts: 1}"
+        let job = try sail(run.arguments("out", [oracle]), Launch(ranks: ranks))
+        #expect(job.code == 3, "\(job.errors)")
+        #expect(job.complaints.count == 1, "\(job.errors)")
+        for part in ["gave no answer for 1.0 seconds", "1 of 1 restarts used"] {
+          #expect(job.complaints.first?.contains(part) == true, "\(job.errors)")
+        }
+        #expect(job.seconds > 2 && job.seconds < 20)
+      }
+    }
+
+    /// A program that reads nothing does not see that its input ends.
+    @Test(arguments: [SIGTERM, SIGKILL])
+    func aHungProgramDoesNotOutliveTheRun(_ signal: Int32) throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let script = try folder.write(
+          "hung.sh", "echo $$ > \(folder.file("started")); exec sleep 1000\n")
+        let job = try RunningJob(run.arguments("out", ["oracle={command: [sh, \(script)]}"]))
+        try job.wait(until: "the program runs") {
+          try folder.exists("started") && folder.bytes("started").last == 10
+        }
+        let number = String(decoding: try folder.bytes("started").dropLast(), as: UTF8.self)
+        job.send(signal)
+        #expect(try job.finish().code == nil)
+        let end = Date().addingTimeInterval(10)
+        while isRunning(number), Date() < end { usleep(20_000) }
+        #expect(!isRunning(number))
+      }
+    }
+
+    /// Whether a process exists and has not ended.
+    private func isRunning(_ number: String) -> Bool {
+      guard let text = try? String(contentsOfFile: "/proc/\(number)/stat", encoding: .utf8) else {
+        return false
+      }
+      let state = text.drop { $0 != ")" }.dropFirst(2).first
+      return state != "Z" && state != "X"
     }
   }
 }

@@ -54,6 +54,14 @@ public struct EvaluateOptions: Sendable {
   }
 }
 
+extension EvaluateOptions {
+  /// The judge if it is a model.
+  fileprivate var judgeModel: RunConfiguration.OracleModel? {
+    guard case .model(let settings) = judge else { return nil }
+    return settings
+  }
+}
+
 /// One pair's numbers.
 private struct EvaluatedPair {
   var logs: [Double]
@@ -78,7 +86,7 @@ public func evaluate(
 ) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
   let start = Stopwatch.now
-  let (texts, oracle, opponents) = try communicator.agree {
+  let (texts, asked, opponents) = try communicator.agree {
     try checkGenerationSizes(maxNewTokens: options.maxNewTokens)
     try checkFolderCanBeMade(options.output)
     let rows = try PreferenceRow.read(path: options.data)
@@ -89,8 +97,9 @@ public func evaluate(
     )
   }
   let model = try LoadedModel(
-    path: options.model, reference: options.reference, threads: .init(options.threads),
-    communicator: communicator)
+    path: options.model, reference: options.reference, judge: options.judgeModel,
+    threads: .init(options.threads), communicator: communicator)
+  let oracle = model.judge ?? asked
   let rows = try communicator.agree {
     try everyPair(texts, of: model.folder, name: options.data)
   }
@@ -149,7 +158,8 @@ private func evaluatePairs(
     zip(texts, completions).map { text, completion in
       OracleQuestion(
         prompt: text.prompt,
-        completions: [model.folder.tokenizer.decode(completion.tokens), text.chosen])
+        completions: [model.folder.tokenizer.decode(completion.tokens), text.chosen],
+        areEnded: [completion.isEnded, true])
     })
   return rows.indices.map { index in
     var scores: [Double]?

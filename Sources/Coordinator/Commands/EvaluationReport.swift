@@ -7,6 +7,8 @@ import Worker
 struct Opponent {
   /// One completion for each prompt.
   let completions: [String]
+  /// Whether each completion ended by itself; so it is where the file does not say.
+  let areEnded: [Bool]
 
   /// Reads lines with `prompt` and `completion` or `completions`, which must match the prompts.
   init(path: String, prompts: [PreferenceRow]) throws(DataError) {
@@ -16,6 +18,7 @@ struct Opponent {
         path, "has \(lines.count) lines, but \(prompts.count) pairs are evaluated; generate anew")
     }
     var found: [String] = []
+    var areEnded: [Bool] = []
     for (line, row) in zip(lines, prompts) {
       let text =
         line.object["completion"]?.string ?? line.object["completions"]?.elements?.first?.string
@@ -24,8 +27,12 @@ struct Opponent {
           line.place, "expected a completion of the same prompt as in the evaluated data")
       }
       found.append(text)
+      let finish =
+        line.object["finish"]?.string ?? line.object["finish"]?.elements?.first?.string
+      areEnded.append(finish != "length")
     }
     completions = found
+    self.areEnded = areEnded
   }
 }
 
@@ -109,8 +116,10 @@ func evaluationReport(
     addWinRate("chosen", ours: scores, theirs: column("chosen_score"), to: &report)
     for (name, opponent) in opponents {
       let answers = try oracle.score(
-        zip(texts, opponent.completions).map {
-          OracleQuestion(prompt: $0.prompt, completions: [$1])
+        texts.indices.map {
+          OracleQuestion(
+            prompt: texts[$0].prompt, completions: [opponent.completions[$0]],
+            areEnded: [opponent.areEnded[$0]])
         })
       let theirs = answers.map { answer -> Double in
         if case .scores(let values) = answer { return values[0] }
@@ -167,7 +176,7 @@ func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: Stri
   let generations = records.map { record -> String in
     let line: JSON = [
       "prompt": record["prompt"] ?? .null, "completion": record["completion"] ?? .null,
-      "score": record["score"] ?? .null,
+      "finish": record["finish"] ?? .null, "score": record["score"] ?? .null,
     ]
     return line.text + "\n"
   }

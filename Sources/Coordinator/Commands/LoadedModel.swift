@@ -9,27 +9,36 @@ struct LoadedModel {
   let reference: ModelFolder?
   let memory: ModelMemory
   let worker: RankWorker
+  /// A judge that is a model.
+  let judge: Oracle?
 
-  /// Reads models and weights; collective.
+  /// Reads models and weights; a judge that is a model is compared with its own reference, else with
+  /// the model's; collective.
   init(
-    path: String, reference referencePath: String?, threads: RunConfiguration.ThreadCount,
-    communicator: borrowing Communicator
+    path: String, reference referencePath: String?,
+    judge judgeSettings: RunConfiguration.OracleModel? = nil,
+    threads: RunConfiguration.ThreadCount, communicator: borrowing Communicator
   ) throws {
     let folders = try communicator.agree {
       let folder = try ModelFolder(path: path)
       let reference = try referencePath.map { try ModelFolder(path: $0) }
       if let reference { try folder.checkVocabulary(of: reference) }
-      return (folder, reference)
+      let judge = try judgeSettings.map { try OracleFolders($0, fallback: reference) }
+      return (folder, reference, judge)
     }
-    (folder, reference) = folders
+    folder = folders.0
+    reference = folders.1
     memory = try ModelMemory(
-      policy: folder, reference: reference, hasGradient: false, communicator: communicator)
+      policy: folder, reference: reference, others: folders.2?.models ?? [], hasGradient: false,
+      communicator: communicator)
     try readWeights(of: folder, into: memory.policy, communicator: communicator)
     if let reference, let weights = memory.reference {
       try readWeights(of: reference, into: weights, communicator: communicator)
     }
+    try folders.2?.fillWeights(memory, communicator: communicator)
     let compute = Compute(threadCount: try threadCount(threads, communicator: communicator))
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
+    judge = try folders.2.map { [memory] in try $0.oracle(memory, compute: compute) }
   }
 }
 

@@ -87,16 +87,6 @@ extension RunConfiguration.SailSettings {
   }
 }
 
-extension RunConfiguration.OracleSource {
-  fileprivate var resolved: ResolvedValue {
-    switch self {
-    case .model(let folder): ["model": .text(folder)]
-    case .command(let words): ["command": .list(words.map { .text($0) })]
-    case .rule(let name): ["rule": .text(name)]
-    }
-  }
-}
-
 extension RunConfiguration.GenerationSettings {
   fileprivate var resolved: ResolvedValue {
     [

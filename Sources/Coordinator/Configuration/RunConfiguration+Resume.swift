@@ -1,16 +1,15 @@
 extension RunConfiguration {
   /// Keys whose values may differ between a run and its continuation.
   private static let freeKeys = [
-    "evaluate", "samples", "checkpoint", "threads", "memory", "output",
+    "evaluate", "samples", "checkpoint", "threads", "memory", "output", "oracle.timeout",
+    "oracle.restarts", "sail.term_norms_every",
   ]
-  /// Keys of a mapping of which the same holds.
-  private static let freePaths = ["sail.term_norms_every"]
 
   /// The keys that differ from an earlier run's and would change its results.
   ///
   /// `steps` and `epochs` may grow if the schedule is constant; with another schedule the learning
-  /// rate of every step depends on them. Evaluation, samples, checkpoints, threads, memory and the
-  /// output folder may differ.
+  /// rate of every step depends on them. Evaluation, samples, checkpoints, threads, memory, the
+  /// limits of an oracle command and the output folder may differ.
   ///
   /// - Parameter other: the configuration of the run that this one would go on from.
   /// - Returns: the key paths in the order of the run file, some with a reason; empty if the run
@@ -20,7 +19,7 @@ extension RunConfiguration {
       return []
     }
     var differences: [String] = []
-    for (own, earlier) in zip(mine, theirs) where !RunConfiguration.freeKeys.contains(own.key) {
+    for (own, earlier) in zip(mine, theirs) {
       switch own.key {
       case "steps": differences += lengthDifferences(from: other)
       case "epochs": break
@@ -48,7 +47,7 @@ extension RunConfiguration {
   private static func compare(
     _ first: ResolvedValue, _ second: ResolvedValue, path: String, into differences: inout [String]
   ) {
-    guard first != second, !freePaths.contains(path) else { return }
+    guard first != second, !freeKeys.contains(path) else { return }
     guard case .mapping(let mine) = first, case .mapping(let theirs) = second,
       mine.map(\.key) == theirs.map(\.key)
     else {

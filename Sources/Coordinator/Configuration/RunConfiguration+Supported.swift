@@ -11,10 +11,6 @@ extension RunConfiguration {
     if data.template != .auto, data.template != .plain {
       throw refuse("data.template: \(data.template.rawValue)", "use auto or plain")
     }
-    if case .model = oracle { throw refuse("oracle.model", "use command or rule") }
-    if generation.missingEosPenalty != 0 {
-      throw refuse("generation.missing_eos_penalty: \(generation.missingEosPenalty)", "use 0")
-    }
     if adapter != nil { throw refuse("adapter", "leave it out to train all weights") }
     if precision != .f32 { throw refuse("precision: \(precision.rawValue)", "use f32") }
     if case .folder(let folder) = referenceCache {

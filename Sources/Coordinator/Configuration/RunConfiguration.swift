@@ -91,7 +91,7 @@ extension RunConfiguration {
     data = try DataSettings(reading: root)
     objective = try ObjectiveSettings(reading: try root.section("objective"))
     sail = try SailSettings(reading: try root.section("sail"))
-    oracle = try OracleSource.reading(root)
+    oracle = try OracleSource.reading(root, beta: objective.beta)
     generation = try GenerationSettings(reading: try root.section("generation"))
     batch = try BatchSettings(reading: try root.section("batch"))
     optimizer = try OptimizerSettings(reading: try root.section("optimizer"))

@@ -8,6 +8,8 @@ struct ModelMemory {
   let memory: NodeMemory
   let policy: DecoderWeights
   let reference: DecoderWeights?
+  /// Further frozen models, in the order they were asked for.
+  let others: [DecoderWeights]
   /// Index of the policy in `memory`.
   static let policyArray = 0
   /// Index of the gradient in `memory`, if it was asked for.
@@ -18,15 +20,19 @@ struct ModelMemory {
   /// - Parameters:
   ///   - policy: the model that is trained or used.
   ///   - reference: the frozen model, nil for none.
+  ///   - others: further frozen models with names for messages.
   ///   - hasGradient: whether each rank needs a gradient.
   ///   - communicator: all ranks; collective.
   /// - Throws: an error if a node lacks room.
   init(
-    policy: ModelFolder, reference: ModelFolder?, hasGradient: Bool,
+    policy: ModelFolder, reference: ModelFolder?,
+    others: [(name: String, folder: ModelFolder)] = [], hasGradient: Bool,
     communicator: borrowing Communicator
   ) throws {
     var arrays: [NodeMemory.Request] = [("policy", policy.table.floatCount, .perNode)]
     if let reference { arrays.append(("reference", reference.table.floatCount, .perNode)) }
+    let firstOther = arrays.count
+    arrays += others.map { ($0.name, $0.folder.table.floatCount, .perNode) }
     gradientArray = arrays.count
     if hasGradient { arrays.append(("gradient", policy.table.floatCount, .perRank)) }
     let nodeSize = communicator.nodeSize
@@ -46,6 +52,9 @@ struct ModelMemory {
     self.memory = memory
     self.policy = try Self.weights(policy, memory.own(0))
     self.reference = try reference.map { try Self.weights($0, memory.own(1)) }
+    self.others = try others.enumerated().map { index, other in
+      try Self.weights(other.folder, memory.own(firstOther + index))
+    }
   }
 
   private static func weights(

@@ -13,7 +13,10 @@ struct RunSources {
   let reference: ModelFolder?
   let train: TrainingData
   let evaluation: TrainingData?
-  let oracle: Oracle?
+  /// The oracle if it is a rule or a command.
+  private let asked: Oracle?
+  /// The oracle if it is a model; nil for `method: sft`, which asks nobody.
+  private let oracleFolders: OracleFolders?
   let stepCount: Int
   /// Number type of the starting folder, which the result gets too.
   let numberType: NumberType
@@ -54,26 +57,41 @@ struct RunSources {
       evaluation = nil
     }
     train = rows
-    oracle = try makeOracle(configuration.oracle)
+    asked = try makeOracle(configuration.oracle)
+    if case .model(let settings) = configuration.oracle, !isSFT {
+      oracleFolders = try OracleFolders(settings, fallback: reference)
+    } else {
+      oracleFolders = nil
+    }
     stepCount = try configuration.stepCount(rows: rows.count)
   }
 
-  /// Digests of the training data and of the weight files of model and reference.
+  /// Digests of the training data, of the weight files of model and reference, and of an oracle
+  /// model's weights, configuration and tokenizer; each file once.
   func inputDigests() throws -> [(file: String, digest: String)] {
     var files = [configuration.data.train]
-    var folders: [String] = []
-    if case .folder(let path) = configuration.model { folders.append(path) }
-    if let path = configuration.reference { folders.append(path) }
-    for folder in folders {
-      let names = try? FileManager.default.contentsOfDirectory(atPath: folder)
-      files += (names ?? []).filter { $0.hasSuffix(".safetensors") }.sorted().map {
-        "\(folder)/\($0)"
+    func add(_ folder: String, _ suffixes: [String]) {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+      for name in names.sorted() where suffixes.contains(where: name.hasSuffix) {
+        let file = "\(folder)/\(name)"
+        if !files.contains(file) { files.append(file) }
       }
     }
+    if case .folder(let path) = configuration.model { add(path, [".safetensors"]) }
+    if let path = configuration.reference { add(path, [".safetensors"]) }
+    for model in oracleModels { add(model.folder.path, [".safetensors", ".json"]) }
     return try files.map { ($0, try digest(ofFile: $0)) }
   }
 
-  /// Reads or draws the starting weights of policy and reference; collective.
+  /// Models of the oracle that need weights of their own.
+  var oracleModels: [(name: String, folder: ModelFolder)] { oracleFolders?.models ?? [] }
+
+  /// Who labels and judges, once the weights are read.
+  func oracle(_ memory: ModelMemory, compute: Compute) throws -> Oracle? {
+    try oracleFolders.map { try $0.oracle(memory, compute: compute) } ?? asked
+  }
+
+  /// Reads or draws the starting weights of policy, reference and oracle; collective.
   func fillWeights(
     _ memory: ModelMemory, pool: ThreadPool, communicator: borrowing Communicator
   ) throws {
@@ -83,6 +101,7 @@ struct RunSources {
     case .random(_, _, let seed):
       try drawWeights(memory.policy, seed: seed, pool: pool, communicator: communicator)
     }
+    try oracleFolders?.fillWeights(memory, communicator: communicator)
     guard let weights = memory.reference, let reference else { return }
     if configuration.reference != nil {
       try readWeights(of: reference, into: weights, communicator: communicator)
@@ -101,12 +120,17 @@ private let rules: [(name: String, score: @Sendable (String, String) -> Double)]
   ("shorter", { -Double($1.unicodeScalars.count) }),
 ]
 
-/// The oracle that a run file or command line names, nil for none.
+/// The rule or command that a run file or command line names; nil for none, or for a model.
 func makeOracle(_ source: RunConfiguration.OracleSource?) throws -> Oracle? {
   switch source {
-  case nil: return nil
-  case .command(let words):
-    do throws(OracleError) { return .command(try CommandOracle(command: words)) } catch {
+  case nil, .model: return nil
+  case .command(let command):
+    do throws(OracleError) {
+      return .command(
+        try CommandOracle(
+          command: command.words, timeoutSeconds: command.timeoutSeconds,
+          restartLimit: command.restartLimit))
+    } catch {
       throw ConfigurationError(error.description)
     }
   case .rule(let name):
@@ -116,8 +140,5 @@ func makeOracle(_ source: RunConfiguration.OracleSource?) throws -> Oracle? {
           + rules.map { "\"\($0.name)\"" }.joined(separator: ", "))
     }
     return .rule(name: rule.name, rule.score)
-  case .model:
-    throw ConfigurationError(
-      "oracle.model: reward models are not implemented in this version; use rule or command")
   }
 }

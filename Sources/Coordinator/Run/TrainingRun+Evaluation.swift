@@ -137,7 +137,8 @@ extension TrainingRun {
         zip(range, completions).map { index, completion in
           OracleQuestion(
             prompt: data.prompts[index],
-            completions: [model.tokenizer.decode(completion.tokens), data.chosen[index]])
+            completions: [model.tokenizer.decode(completion.tokens), data.chosen[index]],
+            areEnded: [completion.isEnded, true])
         })
     }
     return range.enumerated().map { position, index in

@@ -111,11 +111,15 @@ extension TrainingRun {
       let rollout = rollouts[position]
       return OracleQuestion(
         prompt: train.prompts[rows(rollout).dataIndices[rollout.row]],
-        completions: rollout.completions.map { model.tokenizer.decode($0.tokens) })
+        completions: rollout.completions.map { model.tokenizer.decode($0.tokens) },
+        areEnded: rollout.completions.map(\.isEnded))
     }
     for (position, answer) in zip(positions, try oracle.score(questions)) {
       switch answer {
-      case .scores(let scores): rollouts[position].scores = scores
+      case .scores(let scores):
+        rollouts[position].scores = penalized(
+          scores, of: rollouts[position].completions,
+          by: configuration.generation.missingEosPenalty)
       case .failed: rollouts[position].hasFailed = true
       }
     }

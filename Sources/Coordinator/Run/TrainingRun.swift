@@ -61,7 +61,6 @@ final class TrainingRun {
     model = sources.model
     train = sources.train
     evaluation = sources.evaluation
-    oracle = sources.oracle
     stepCount = sources.stepCount
     numberType = sources.numberType
     let isLeader = communicator.rank == 0
@@ -76,10 +75,12 @@ final class TrainingRun {
       shuffle: configuration.data.shuffle)
 
     memory = try ModelMemory(
-      policy: model, reference: sources.reference, hasGradient: true, communicator: communicator)
+      policy: model, reference: sources.reference, others: sources.oracleModels,
+      hasGradient: true, communicator: communicator)
     let compute = Compute(
       threadCount: try threadCount(configuration.threads, communicator: communicator))
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
+    oracle = try sources.oracle(memory, compute: compute)
     slices = OptimizerState.slices(
       floatCount: model.table.floatCount, rankCount: communicator.size)
     optimizer = OptimizerState(configuration.optimizer, slice: slices[communicator.rank])

@@ -1,7 +1,9 @@
+import CChildProcess
 import Glibc
 
 extension CommandProcess {
-  /// Starts a program on three descriptors.
+  /// Starts a program on three descriptors; it is killed when the calling thread ends, as with the
+  /// process.
   ///
   /// - Returns: its process number.
   static func spawn(
@@ -11,31 +13,14 @@ extension CommandProcess {
     if command.contains(where: { $0.utf8.contains(0) }) {
       throw OracleError("the oracle command \"\(shown)\" has a zero byte in its words; remove it")
     }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_adddup2(&actions, input, 0)
-    posix_spawn_file_actions_adddup2(&actions, output, 1)
-    posix_spawn_file_actions_adddup2(&actions, errors, 2)
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    // The program starts with no signal blocked or ignored, whatever the run does with its own.
-    var none = sigset_t()
-    sigemptyset(&none)
-    var all = sigset_t()
-    sigfillset(&all)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setsigdefault(&attributes, &all)
-    posix_spawnattr_setpgroup(&attributes, 0)
-    posix_spawnattr_setflags(
-      &attributes,
-      Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-    var words: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
-    defer { for word in words { free(word) } }
-    words.append(nil)
-    var identifier: pid_t = 0
-    let code = posix_spawnp(&identifier, shown, &actions, &attributes, words, environ)
+    let files = candidates(shown)
+    let (identifier, code) = withPointers(files) { files in
+      withPointers(command) { words -> (pid_t, Int32) in
+        var identifier: pid_t = 0
+        let code = sail_start_program(files, words, input, output, errors, &identifier)
+        return (identifier, code)
+      }
+    }
     if code == 0 { return identifier }
     let place = shown.utf8.contains(UInt8(ascii: "/")) ? "" : " on PATH"
     switch code {
@@ -55,5 +40,22 @@ extension CommandProcess {
       throw OracleError(
         "the oracle command \"\(shown)\" could not be started: \(String(cString: strerror(code)))")
     }
+  }
+  /// Where a program may lie: as named if that has a slash, else in each folder of PATH.
+  private static func candidates(_ name: String) -> [String] {
+    if name.utf8.contains(UInt8(ascii: "/")) { return [name] }
+    let path = getenv("PATH").map { String(cString: $0) } ?? "/bin:/usr/bin"
+    return path.split(separator: ":", omittingEmptySubsequences: false).map {
+      $0.isEmpty ? "./\(name)" : "\($0)/\(name)"
+    }
+  }
+
+  /// Texts as C has them, with NULL at the end, for the time of a call.
+  private static func withPointers<Result>(
+    _ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
+  ) -> Result {
+    let pointers = texts.map { strdup($0) }
+    defer { for pointer in pointers { free(pointer) } }
+    return body(pointers + [nil])
   }
 }

@@ -3,8 +3,9 @@ import Glibc
 /// A program with pipes on its standard input, output and error; nothing here blocks on a pipe.
 ///
 /// The program runs in a process group of its own: a signal to the run's group (mpirun forwards
-/// SIGUSR1 to it) does not end it, and a kill reaches what it started. It sees the end of its
-/// standard input when this process ends, however that happens. Pipes are marked close-on-exec one
+/// SIGUSR1 to it) does not end it, and a kill reaches what it started. When the thread that started
+/// it ends, so when this process ends, however that happens, it is killed (what it started itself
+/// only sees closed pipes). Pipes are marked close-on-exec one
 /// call after they are made, so no other thread may start programs at that moment.
 final class CommandProcess {
   private let identifier: pid_t

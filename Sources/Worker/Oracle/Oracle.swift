@@ -13,11 +13,20 @@ public struct OracleQuestion: Sendable {
   public var prompt: String
   /// The completions as text.
   public var completions: [String]
+  /// Whether each completion ended by itself; false where a length limit cut it.
+  public var areEnded: [Bool]
 
   /// A question from its texts.
-  public init(prompt: String, completions: [String]) {
+  ///
+  /// - Parameters:
+  ///   - prompt: the prompt as text.
+  ///   - completions: the completions as text.
+  ///   - areEnded: whether each completion ended by itself, nil if all did.
+  public init(prompt: String, completions: [String], areEnded: [Bool]? = nil) {
+    precondition(areEnded.map { $0.count == completions.count } ?? true)
     self.prompt = prompt
     self.completions = completions
+    self.areEnded = areEnded ?? completions.map { _ in true }
   }
 }
 
@@ -29,12 +38,14 @@ public enum OracleAnswer: Sendable, Equatable {
   case failed(String)
 }
 
-/// Who scores responses: a function of the texts, or a command that is asked.
+/// Who scores responses: a function of the texts, a command that is asked, or another model.
 public enum Oracle {
   /// A function of prompt and completion; higher is better.
   case rule(name: String, (_ prompt: String, _ completion: String) -> Double)
   /// A program that answers over pipes.
   case command(CommandOracle)
+  /// Another model's implicit reward.
+  case model(ImplicitReward)
 
   /// Scores the completions of each question.
   ///
@@ -44,6 +55,7 @@ public enum Oracle {
   public func score(_ questions: [OracleQuestion]) throws(OracleError) -> [OracleAnswer] {
     switch self {
     case .command(let command): return try command.score(questions)
+    case .model(let model): return model.score(questions)
     case .rule(let name, let rule):
       return questions.map { question in
         let scores = question.completions.map { rule(question.prompt, $0) }
