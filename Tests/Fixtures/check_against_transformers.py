@@ -107,7 +107,7 @@ def check_sampled(check, name, folder, label, options):
             check.equal(f"{what} length", len(ids) == LIMIT or finish == "eos", True)
 
 
-def check_folder(sail, name, folder, reference, parts):
+def check_folder(sail, name, folder, reference, parts, cases=()):
     with tempfile.TemporaryDirectory(prefix="sail-check-") as work:
         check = Check(sail, work)
         if "generate" in parts:
@@ -118,24 +118,28 @@ def check_folder(sail, name, folder, reference, parts):
                 options = ["--temperature", "0.7", "--top-p", "0.9", "--top-k", "50"]
                 check_sampled(check, name, folder, "tempered", options)
         if "steps" in parts:
-            check_steps(check, name, folder, reference)
+            check_steps(check, name, folder, reference, cases)
             if os.path.isdir(check.path("exported")):
                 with torch.no_grad():
                     check_score(check, f"{name} exported", check.path("exported"), None)
         if "online" in parts:
-            check_online(check, name, folder, reference)
+            check_online(check, name, folder, reference, cases)
         return check.summary(name)
+
+
+def split(text):
+    return text.split(",")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL_DIR", help="further folders: score and generate only")
     parser.add_argument("--sail", required=True, metavar="PATH")
-    parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[])
-    names = ", ".join(FRESH)
-    parser.add_argument("--folders", type=lambda text: text.split(","), default=list(FRESH), help=f"of {names}")
-    parser.add_argument("--online", type=lambda text: text.split(","), default=["gqa-tied"], help=f"of {names}")
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS, help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--seeds", type=lambda text: [int(part) for part in split(text)], default=[])
+    parser.add_argument("--folders", type=split, default=list(FRESH), help=f"default: {','.join(FRESH)}")
+    parser.add_argument("--online", type=split, default=["gqa-tied"], help="folders; default: gqa-tied")
+    parser.add_argument("--parts", type=split, default=PARTS, help=f"default: {','.join(PARTS)}")
+    parser.add_argument("--cases", type=split, default=[], help="training steps; default: all")
     arguments = parser.parse_args()
     if not arguments.seeds and not arguments.models:
         parser.error("give --seeds or a MODEL_DIR")
@@ -151,7 +155,8 @@ def main():
                 if name not in arguments.folders:
                     continue
                 parts = [part for part in arguments.parts if part != "online" or name in arguments.online]
-                failures += check_folder(arguments.sail, f"{name}-{seed}", folders[name], folders[other], parts)
+                pair = folders[name], folders[other]
+                failures += check_folder(arguments.sail, f"{name}-{seed}", *pair, parts, arguments.cases)
     for folder in arguments.models:
         failures += check_folder(arguments.sail, folder, os.path.abspath(folder), None, ["generate"])
     print("all equal" if failures == 0 else f"{failures} failed")

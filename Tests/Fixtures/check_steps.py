@@ -38,13 +38,15 @@ CASES = {
 }
 
 
-def check_steps(check, name, folder, reference):
-    """Whole updates within 1e-4 of torch's autograd in f64; the first case is exported as well."""
+def check_steps(check, name, folder, reference, cases):
+    """Whole updates within 1e-4 of torch's autograd in f64; the first case is exported as well. No cases: all."""
     fm.write_jsonl(check.path("train.jsonl"), texts.PAIRS)
     model, frozen = (fm.load(path, torch.float64) for path in (folder, reference))
     pairs = steps.reference_rows(frozen, tools.encoded_pairs(folder, texts.PAIRS))
     size = tools.norm(dict(model.named_parameters()))
     for case, (objective, sections, row) in CASES.items():
+        if cases and case not in cases:
+            continue
         loss, gradient, _ = tools.torch_gradient(model, frozen, [{**pair, **row} for pair in pairs], objective)
         rate = float(f"{UPDATE * size / tools.norm(gradient):.3g}")
         config = check.path(f"{case}.yaml")

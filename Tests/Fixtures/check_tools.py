@@ -68,6 +68,9 @@ class Check:
             self.close(kind, f"{what} {index}", first, second, tolerance, floor)
 
     def summary(self, name):
+        """Prints and gives the number of failures; nothing compared is one."""
+        if self.compared == 0:
+            self.fail(f"{name}: nothing compared")
         worst = ", ".join(f"{kind} {value:.1e}" for kind, value in self.worst.items())
         print(f"{name}: {self.compared} compared, {self.failures} failed; worst relative: {worst}", flush=True)
         return self.failures
