@@ -77,7 +77,9 @@ let package = Package(
     .testTarget(
       name: "WorkerTests", dependencies: ["Worker", "Model", "Tensor", "Checkpoint", "JSONText"]),
     .testTarget(name: "SyntheticTests", dependencies: ["Synthetic"]),
-    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator", "Worker"]),
+    .testTarget(
+      name: "CoordinatorTests",
+      dependencies: ["Coordinator", "Worker", "Model", "Tensor", "JSONText"]),
     .testTarget(name: "EndToEndTests", dependencies: ["sail", "JSONText"]),
   ],
   swiftLanguageModes: [.v6]

@@ -21,6 +21,8 @@ import Testing
         t1_estimator: score
         released_scale: 1
         baseline: leave-one-out
+        importance_weights: false
+        term_norms_every: 100
       generation: {temperature: 1.0, top_p: 1.0, top_k: 0, max_new_tokens: 128,
         missing_eos_penalty: 0, every: 1}
       batch: {pairs: 32, groups: 8}

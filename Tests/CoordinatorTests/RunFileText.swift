@@ -29,6 +29,8 @@ enum RunFileText {
       t1_estimator: released
       released_scale: 8
       baseline: previous
+      importance_weights: true
+      term_norms_every: 20
     oracle: {command: [python3, judge.py, "", "--flag=yes", "7"], timeout: 1.5, restarts: 0}
     generation: {temperature: 0.9, top_p: 1, top_k: 0, max_new_tokens: 64,
       missing_eos_penalty: 1, every: 2}

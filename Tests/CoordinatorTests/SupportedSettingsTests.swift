@@ -20,21 +20,8 @@ import Testing
   @Test(arguments: [
     (["method=reward", "sail="], "method: reward"), (["data.format=x"], "data.format: x"),
     (["data.template=chat"], "data.template: chat"),
-    (["objective.loss=ipo", "sail=", "method=dpo"], "objective.loss: ipo"),
-    (["objective.label_smoothing=0.1"], "objective.label_smoothing: 0.1"),
-    (["objective.revkl=0.1"], "objective.revkl: 0.1"),
-    (["sail.dpr.labels=sample"], "sail.dpr.labels: sample"),
-    (["sail.dpr.labels=soft"], "sail.dpr.labels: soft"),
-    (["sail.t1_estimator=released"], "sail.t1_estimator: released"),
-    (["sail.baseline=previous"], "sail.baseline: previous"),
-    (
-      ["generation.temperature=0.9"],
-      "generation.temperature: 0.9 with a response_coefficient above 0"
-    ),
-    (["generation.every=2"], "generation.every: 2"),
-    (["optimizer.name=rmsprop"], "optimizer.name: rmsprop"), (["adapter={rank: 8}"], "adapter"),
-    (["precision=bf16"], "precision: bf16"), (["reference_cache=c"], "reference_cache: c"),
-    (["memory=6GB"], "memory: 6GB"),
+    (["adapter={rank: 8}"], "adapter"), (["precision=bf16"], "precision: bf16"),
+    (["reference_cache=c"], "reference_cache: c"), (["memory=6GB"], "memory: 6GB"),
   ])
   func refusedByName(overrides: [String], setting: String) throws {
     let sentence = try refusal(overrides) ?? "taken"
@@ -43,7 +30,7 @@ import Testing
 
   @Test(arguments: [
     [], ["oracle={model: x}"], ["generation.missing_eos_penalty=1"],
-    ["sail.baseline=none"],
+    ["sail.baseline=none"], ["sail.baseline=previous"],
     ["optimizer.name=sgd", "optimizer.momentum=0.9"],
     ["data.template=plain"], ["optimizer.schedule=cosine"], ["steps=", "epochs=1.5"],
     ["sail.dpp={fraction: 0.1, labels: argmax, preference_coefficient: 0}"],
@@ -51,6 +38,11 @@ import Testing
       "sail.dpp.response_coefficient=0", "sail.dpr.response_coefficient=0",
       "generation={temperature: 0.7, top_p: 0.9, top_k: 40}",
     ],
+    ["objective.loss=ipo", "sail=", "method=dpo"], ["objective.label_smoothing=0.1"],
+    ["objective={revkl: 0.1, revkl_on: reference}"], ["sail.dpr.labels=sample"],
+    ["sail.dpr.labels=soft"], ["sail.t1_estimator=released", "sail.released_scale=8"],
+    ["sail.importance_weights=true", "generation={temperature: 0.9, every: 2}"],
+    ["optimizer.name=rmsprop", "optimizer.momentum=0.9"],
     ["method=sft", "sail="], ["method=dpo", "sail=", "generation.temperature=0.5"],
   ])
   func supported(overrides: [String]) throws {

@@ -8,7 +8,7 @@ struct FarFromZeroTests {
     // For large |u|: σ(−|u|) = e^(−|u|) (1 − e^(−|u|) + …), entropy ≈ e^(−|u|) (|u| + 1).
     func slope(_ u: Double, _ label: PairLabel) -> PairLoss {
       pairLoss(
-        first: 0, second: 0, u: u, label: label, baseline: 0,
+        PairLogs(first: 0, second: 0, u: u, beta: 1), label: label, baseline: 0,
         objective: PairObjective(beta: 1, preferenceCoefficient: label == .expected ? 1 : 0))
     }
     for u in [30.0, 36, 40, 100, 700] {

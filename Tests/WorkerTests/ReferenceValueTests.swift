@@ -6,7 +6,7 @@ import Testing
 
 /// The pair loss against values of 50 digits' arithmetic (Tests/Fixtures/models/sail_values.json).
 @Suite struct ReferenceValueTests {
-  /// Cases of both links; smoothed labels of logistic rows equal a given probability.
+  /// Cases of both links.
   static func cases() throws -> [JSON] {
     let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
       .deletingLastPathComponent().appendingPathComponent("Fixtures/models/sail_values.json")
@@ -23,10 +23,10 @@ import Testing
       let smoothing = value["label_smoothing"]?.number ?? 0
       let label: PairLabel
       switch kind {
-      case "given": label = .given(firstIsBetter: 1 - smoothing)
+      case "given": label = .given(firstIsBetter: 1)
       case "sample":
         // The index of the chosen response.
-        label = .given(firstIsBetter: try #require(value["label"]?.integer) == 0 ? 1 : 0)
+        label = try #require(value["label"]?.integer) == 0 ? .drawnFirst : .drawnSecond
       case "expected": label = .expected
       case "argmax": label = .mostLikely
       case "soft": label = .given(firstIsBetter: try #require(value["probability"]?.number))
@@ -35,9 +35,11 @@ import Testing
         continue
       }
       let objective = PairObjective(
-        beta: 1, preferenceCoefficient: value["preference_coefficient"]?.number ?? 0, link: link)
+        beta: 1, labelSmoothing: smoothing, link: link,
+        preferenceCoefficient: value["preference_coefficient"]?.number ?? 0)
       let result = pairLoss(
-        first: 0, second: 0, u: u, label: label, baseline: 0, objective: objective)
+        PairLogs(first: 0, second: 0, u: u, beta: 1), label: label, baseline: 0,
+        objective: objective)
       func expectNear(_ found: Double, _ name: String) throws {
         let expected = try #require(value[name]?.number)
         #expect(
@@ -63,12 +65,12 @@ import Testing
   ) {
     func loss(_ label: PairLabel, _ coefficient: Double) -> PairLoss {
       pairLoss(
-        first: 0, second: 0, u: 1, label: label, baseline: 0,
-        objective: PairObjective(beta: 1, preferenceCoefficient: coefficient, link: link))
+        PairLogs(first: 0, second: 0, u: 1, beta: 1), label: label, baseline: 0,
+        objective: PairObjective(beta: 1, link: link, preferenceCoefficient: coefficient))
     }
     #expect(abs(loss(.given(firstIsBetter: 1), 0).value - f) < 5e-7)
     #expect(abs(loss(.given(firstIsBetter: 1), 0).dFirst - plain) < 5e-7)
-    #expect(abs(loss(.given(firstIsBetter: 1), 0.2).dFirst - preferred) < 5e-7)
+    #expect(abs(loss(.drawnFirst, 0.2).dFirst - preferred) < 5e-7)
     #expect(abs(loss(.expected, 0.2).dFirst - expected) < 5e-8)
   }
 }

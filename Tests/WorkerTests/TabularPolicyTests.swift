@@ -18,11 +18,15 @@ private struct TabularPolicy: Sendable {
     return parameters.map { $0 - normalizer }
   }
 
-  func logit(_ first: Int, _ second: Int) -> Double {
+  func logs(_ first: Int, _ second: Int) -> PairLogs {
     let p = logProbabilities
-    return preferenceLogit(
+    return PairLogs(
       first: p[first], second: p[second], referenceFirst: Self.reference[first],
-      referenceSecond: Self.reference[second], beta: Self.beta)
+      referenceSecond: Self.reference[second])
+  }
+
+  func logit(_ first: Int, _ second: Int) -> Double {
+    logs(first, second).preferenceLogit(beta: Self.beta)
   }
 
   /// J(θ), summed over all response pairs with their probability.
@@ -181,7 +185,9 @@ struct TabularPolicyTests {
     func decodedValue(_ row: Int, _ pair: (Int, Int)) -> Double {
       let u = policy.logit(pair.0, pair.1)
       // A drawn label is not known while decoding.
-      return decodeTimeValue(u: u, label: rows[row].labels(pair.0, pair.1, u)[0].0)
+      return decodeTimeValue(
+        policy.logs(pair.0, pair.1), label: rows[row].labels(pair.0, pair.1, u)[0].0,
+        objective: PairObjective(beta: TabularPolicy.beta))
     }
     var gradients = [[Double]](
       repeating: [Double](repeating: 0, count: TabularPolicy.count), count: rows.count)
@@ -250,15 +256,13 @@ struct TabularPolicyTests {
     _ policy: TabularPolicy, _ variant: Variant, _ first: Int, _ second: Int, response: Double,
     baseline: Double, probability: Double, to gradient: inout [Double]
   ) {
-    let p = policy.logProbabilities
     let u = policy.logit(first, second)
     let objective = PairObjective(
       beta: TabularPolicy.beta, responseCoefficient: response,
       preferenceCoefficient: variant.preference)
     for (label, share) in variant.labels(first, second, u) {
       let loss = pairLoss(
-        first: p[first], second: p[second], u: u, label: label, baseline: baseline,
-        objective: objective)
+        policy.logs(first, second), label: label, baseline: baseline, objective: objective)
       policy.add(probability * share * loss.dFirst, response: first, to: &gradient)
       policy.add(probability * share * loss.dSecond, response: second, to: &gradient)
     }
