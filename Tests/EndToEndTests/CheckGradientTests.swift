@@ -27,7 +27,8 @@ extension EndToEndTests {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)
         // Ten times finer than what the command asks for.
-        let job = try sailDone(arguments(run, ["--tolerance", "1e-3"], settings: settings))
+        let job = try sailDone(
+          arguments(run, ["--tolerance", "1e-3", "--displacement", "0.05"], settings: settings))
         let lines = job.output.split(separator: "\n")
         for term in ["t1", "t2", "t3", "revkl", "all"] {
           let rows = lines.filter { $0.hasPrefix(term + " ") }

@@ -38,8 +38,9 @@ struct GradientCheck {
   private let weights: FloatBuffer
   private let direction: FloatBuffer
 
-  /// The largest change of a response's log-probability that differences are taken over.
-  private static let largestChange = 0.2
+  /// The largest changes that differences are taken over: of a response's log-probability, and of a
+  /// row's divergence, which near its minimum 0 is curved sooner.
+  private static let largestChange = (logProbability: 0.4, divergence: 0.02)
 
   /// Prepares the rows of the run's next step at its present weights; collective.
   init(
@@ -120,22 +121,29 @@ struct GradientCheck {
     _ term: GradientTerms, communicator: borrowing Communicator
   ) throws -> Double {
     func loss(_ step: Double) throws -> Double {
-      try moved(by: step, communicator: communicator) { results in
-        zip(results, frozen).reduce(0) { $0 + self.loss(term, $1.0, $1.1) }
+      let results = try moved(by: step, communicator: communicator)
+      return zip(results, frozen).reduce(0) { $0 + self.loss(term, $1.0, $1.1) }
+    }
+    // In parts of what is allowed.
+    func change(_ step: Double) throws -> Double {
+      let results = try moved(by: step, communicator: communicator)
+      let limit = Self.largestChange
+      return zip(results, start).reduce(0) {
+        max(
+          $0, abs($1.0.first - $1.1.first) / limit.logProbability,
+          abs($1.0.second - $1.1.second) / limit.logProbability,
+          abs($1.0.divergence - $1.1.divergence) / limit.divergence)
       }
     }
-    // First a short step, to see how far log-probabilities move.
+    // The longest step within bounds: rounding is least where the loss moves most.
     let size = try sum(communicator: communicator) { _, direction in
       Double(direction) * Double(direction)
     }.squareRoot()
     let length = try weightNorm(communicator: communicator)
     let trial = 1e-4 * length / size
-    let change = try moved(by: trial, communicator: communicator) { results in
-      zip(results, start).reduce(0) {
-        max($0, abs($1.0.first - $1.1.first), abs($1.0.second - $1.1.second))
-      }
-    }
-    let step = trial * min(100, Self.largestChange / max(change, 1e-12)) / 2
+    var reach = trial * min(100, 1 / max(try change(trial), 1e-12))
+    for _ in 0..<8 where try change(reach) > 1.5 { reach /= 2 }
+    let step = reach / 2
     let near = (try loss(step) - loss(-step)) / (2 * step)
     let far = (try loss(2 * step) - loss(-2 * step)) / (4 * step)
     return (4 * near - far) / 3
@@ -160,10 +168,10 @@ struct GradientCheck {
     return sum
   }
 
-  /// What `body` says of the rows at weights moved along `direction`; the weights come back after it.
-  private func moved<R>(
-    by step: Double, communicator: borrowing Communicator, _ body: ([PairResult]) throws -> R
-  ) throws -> R {
+  /// The rows' results at weights moved along `direction`; the weights come back after it.
+  private func moved(
+    by step: Double, communicator: borrowing Communicator
+  ) throws -> [PairResult] {
     let target = run.memory.policy.base + run.optimizer.slice.lowerBound
     let factor = Float(step)
     for index in 0..<weights.count {
@@ -173,7 +181,7 @@ struct GradientCheck {
     let results = try GradientCheck.results(run, rows, groups, communicator: communicator)
     target.update(from: weights.base, count: weights.count)
     try run.publishWeights()
-    return try body(results)
+    return results
   }
 
   private func weightNorm(communicator: borrowing Communicator) throws -> Double {
