@@ -94,8 +94,8 @@ extension TrainingRun {
         isTie = scores[0] == scores[1]
         step.rows[index].label = .given(
           firstIsBetter: isTie ? 0.5 : scores[0] > scores[1] ? 1 : 0)
-        step.rows[index].isDropped = rollout.hasFailed
       }
+      step.rows[index].isDropped = rollout.hasFailed
       step.online[index] = OnlineRecord(rollout: rollout, isTie: isTie)
     }
   }
