@@ -44,9 +44,12 @@ struct RunSources {
     if let reference { try model.checkVocabulary(of: reference) }
     let data = configuration.data
     let limits = LengthLimits(data)
-    var rows = try TrainingData(path: data.train, isSFT: isSFT, model: model, limits: limits)
+    var rows = try TrainingData(
+      path: data.train, kind: .init(configuration, forEvaluation: data.evalFraction > 0),
+      model: model, limits: limits)
     if let path = data.eval {
-      evaluation = try TrainingData(path: path, isSFT: isSFT, model: model, limits: limits)
+      evaluation = try TrainingData(
+        path: path, kind: .init(configuration, forEvaluation: true), model: model, limits: limits)
     } else if data.evalFraction > 0 {
       let split = try EvaluationSplit(
         rowCount: rows.count, fraction: data.evalFraction, seed: data.splitSeed,
@@ -56,7 +59,7 @@ struct RunSources {
     } else {
       evaluation = nil
     }
-    train = rows
+    train = configuration.trainsOnPromptsAlone ? rows.withoutResponses : rows
     asked = try makeOracle(configuration.oracle)
     if case .model(let settings) = configuration.oracle, !isSFT {
       oracleFolders = try OracleFolders(settings, fallback: reference)

@@ -55,15 +55,17 @@ extension TrainingRun {
   private func evaluatePairs(
     _ data: TrainingData, _ line: inout MetricLine, communicator: borrowing Communicator
   ) throws {
-    let count = min(data.count, configuration.evaluate.pairs)
+    // Positions in `indices`; all that follows counts these.
+    let indices = Array(data.rowsWithResponses.prefix(configuration.evaluate.pairs))
+    let count = indices.count
+    if indices.isEmpty { return }
     if evaluationReference.count < count {
       var own: [PairReference] = []
       forEachOwnBatch(of: count) { range in
         let sums = worker.referenceLogProbabilities(
           of: range.map {
-            PromptFamily(
-              prompt: data.pairs[$0].prompt,
-              completions: [data.pairs[$0].chosen, data.pairs[$0].rejected])
+            let pair = data.pairs[indices[$0]]
+            return PromptFamily(prompt: pair.prompt, completions: [pair.chosen, pair.rejected])
           })
         own += zip(range, sums).map { PairReference(index: $0, first: $1[0], second: $1[1]) }
       }
@@ -72,7 +74,7 @@ extension TrainingRun {
       }
     }
     let rows = (0..<count).map { index in
-      let pair = data.pairs[index]
+      let pair = data.pairs[indices[index]]
       var row = PairRow(
         index: index, route: .offline, prompt: pair.prompt, first: pair.chosen,
         second: pair.rejected, label: .given(firstIsBetter: 1))
@@ -106,9 +108,10 @@ extension TrainingRun {
     let all = try communicator.allGather(own).joined().sorted { $0[0] < $1[0] }
     line.add("eval_objective/kl", meanOf: all.map { $0[1] })
     line.add("eval_val/contain_eos_token", meanOf: all.map { $0[2] })
-    let scored = all.filter { $0[3].isFinite && $0[4].isFinite }
+    let scored = all.filter { $0[3].isFinite }
     line.add("eval_objective/scores", meanOf: scored.map { $0[3] })
-    if let rate = WinRate(ours: scored.map { $0[3] }, theirs: scored.map { $0[4] }) {
+    let compared = scored.filter { $0[4].isFinite }
+    if let rate = WinRate(ours: compared.map { $0[3] }, theirs: compared.map { $0[4] }) {
       line.add("eval_win_rate", rate.rate.value)
       line.add("eval_win_rate_low", rate.rate.low)
       line.add("eval_win_rate_high", rate.rate.high)
@@ -135,10 +138,11 @@ extension TrainingRun {
     if let oracle {
       scores = try oracle.score(
         zip(range, completions).map { index, completion in
-          OracleQuestion(
+          let chosen = data.hasResponses(index) ? [data.chosen[index]] : []
+          return OracleQuestion(
             prompt: data.prompts[index],
-            completions: [model.tokenizer.decode(completion.tokens), data.chosen[index]],
-            areEnded: [completion.isEnded, true])
+            completions: [model.tokenizer.decode(completion.tokens)] + chosen,
+            areEnded: [completion.isEnded] + chosen.map { _ in true })
         })
     }
     return range.enumerated().map { position, index in
@@ -148,7 +152,7 @@ extension TrainingRun {
       row[2] = completions[position].isEnded ? 1 : 0
       if case .scores(let values) = scores[position] {
         row[3] = values[0]
-        row[4] = values[1]
+        if values.count > 1 { row[4] = values[1] }
       }
       return row
     }
