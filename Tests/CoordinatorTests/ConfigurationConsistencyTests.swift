@@ -40,6 +40,62 @@ import Testing
       ["objective.loss=ipo", "sail.dpr.fraction=0.1"],
       "sail.dpr.response_coefficient must be 0 with objective.loss: ipo"
     ),
+    (
+      ["sail.dpr.fraction=0.1", "generation.temperature=0.9"],
+      "generation.temperature: 0.9 draws from another distribution than the policy, on which "
+        + "sail.dpr.response_coefficient is biased"
+    ),
+    (
+      ["sail.dpp.fraction=0.1", "generation.temperature=1.1"],
+      "sail.dpp.response_coefficient: 0, or sail.importance_weights: true"
+    ),
+    (
+      ["sail.dpp.fraction=0.1", "generation.every=2"],
+      "generation.every: 2 trains on completions of older weights, on which "
+        + "sail.dpp.response_coefficient is biased"
+    ),
+    (
+      ["sail.dpr.fraction=0.1", "sail.importance_weights=true", "generation.temperature=0"],
+      "generation.temperature: 0 draws nothing"
+    ),
+    (
+      ["sail.dpr.fraction=0.1", "sail.t1_estimator=released", "generation.temperature=0"],
+      "generation.temperature: 0 draws nothing"
+    ),
+    (
+      ["sail.dpr.fraction=0.1", "sail.t1_estimator=released", "generation.top_k=5"],
+      "drawn from the whole policy"
+    ),
+    (
+      [
+        "sail.dpr={fraction: 0.1, response_coefficient: 0}", "sail.importance_weights=true",
+        "generation.top_p=0.9",
+      ], "generation.top_p leaves out tokens, but sail.importance_weights needs"
+    ),
+    (
+      [
+        "sail.dpr={fraction: 0.1, response_coefficient: 0}", "sail.importance_weights=true",
+        "generation.temperature=0",
+      ], "generation.temperature: 0 draws nothing, but sail.importance_weights needs"
+    ),
+    (
+      ["method=dpo", "objective={loss: ipo, link: probit}"],
+      "objective.link: probit has no meaning with objective.loss: ipo"
+    ),
+    (
+      [
+        "objective={loss: hinge, link: probit}",
+        "sail.dpr={fraction: 0.1, response_coefficient: 0}",
+      ], "objective.link: probit has no meaning with objective.loss: hinge"
+    ),
+    (
+      ["objective.revkl=0.1", "sail.ddp.fraction=0.3", "sail.dpr.fraction=0.7"],
+      "objective.revkl is taken on offline rows"
+    ),
+    (
+      ["objective={revkl: 0.1, revkl_on: reference}", "sail.dpp.fraction=1"],
+      "objective.revkl is taken on offline rows"
+    ),
   ])
   func refused(overrides: [String], reason: String) {
     let sentence = RunFileText.refusal(Self.sail, overrides) ?? "taken"
@@ -56,6 +112,32 @@ import Testing
     ["data.max_length=64"],
     ["batch={pairs: 4, groups: 4}"],
     ["data.eval_fraction=0.1"],
+    [
+      "sail.dpr.fraction=0.1", "sail.importance_weights=true",
+      "generation={temperature: 0.9, every: 2}",
+    ],
+    [
+      "sail.dpr.fraction=0.1", "sail.t1_estimator=released",
+      "generation={temperature: 0.9, every: 2}",
+    ],
+    [
+      "sail.dpp={fraction: 0.1, response_coefficient: 0}",
+      "sail.dpr={fraction: 0.1, response_coefficient: 0}",
+      "generation={temperature: 0.9, every: 2}",
+    ],
+    // Greedy completions and cut distributions train where no term is through the responses.
+    ["sail.dpr={fraction: 1, response_coefficient: 0}", "generation.temperature=0"],
+    // Fractions of 0 are not looked at, nor are other methods.
+    ["sail.ddp.fraction=0.1", "generation={temperature: 0.9, every: 2}"],
+    ["method=dpo", "sail.importance_weights=true", "generation={temperature: 0, top_k: 4}"],
+    // The link turns scores into probabilities there.
+    [
+      "objective={loss: ipo, link: probit}",
+      "sail.dpr={fraction: 0.1, response_coefficient: 0, labels: soft}",
+    ],
+    ["objective.link=probit", "sail.ddp.fraction=0.5", "sail.dpr.fraction=0.5"],
+    ["objective.revkl=0.1", "sail.ddp.fraction=0.3", "sail.dpr.fraction=0.6"],
+    ["method=dpo", "objective.revkl=0.1"],
   ])
   func taken(overrides: [String]) {
     #expect(RunFileText.refusal(Self.sail, overrides) == nil)

@@ -11,7 +11,11 @@ import Testing
       ["optimizer.schedule=linear"], ["optimizer.schedule"]
     ),
     (["evaluate.every=1", "samples.rows=all", "checkpoint.keep=9", "threads=2", "output=x"], []),
-    (["memory=1GB"], []),
+    (["memory=1GB"], []), (["sail.term_norms_every=0"], []), (["sail.term_norms_every=7"], []),
+    (
+      ["sail.term_norms_every=7", "sail.importance_weights=true", "sail.baseline=none"],
+      ["sail.baseline", "sail.importance_weights"]
+    ),
     (["model={config: a, tokenizer: b}"], ["model"]), (["adapter={}"], ["adapter"]),
     (
       ["batch.groups=4", "data.train=b", "oracle={rule: r}", "sail.dpp.labels=sample"],

@@ -84,6 +84,40 @@ private let counts = [1, 7, 64, 65, 1000]
     }
   }
 
+  /// Five steps of torch.optim.RMSprop (not centered) in Double beside five in float.
+  @Test(arguments: Setting.all, [(0.0, 0.0), (0, 0.1), (0.9, 0), (0.5, 0.1)])
+  func rmsPropIsTorchs(_ setting: Setting, constants: (momentum: Double, weightDecay: Double)) {
+    let compute = setting.compute()
+    for count in counts {
+      var w = Table(rows: 1, columns: count, seed: 150)
+      var v = Table(rows: 1, columns: count)
+      var buffer = Table(rows: 1, columns: count)
+      let (weights, squares, velocity) = (Operand(w), Operand(v), Operand(buffer))
+      let (rate, alpha, epsilon, scale) = (0.01, 0.9, 1e-3, 1.0 / 32)
+      for step in 1...5 {
+        let gradient = Table(rows: 1, columns: count, seed: 151 + UInt64(step), deviation: 40)
+        let operand = Operand(gradient)
+        compute.rmsProp(
+          weights: weights.base, gradient: operand.base, scale: Float(scale),
+          squares: squares.base, velocity: constants.momentum == 0 ? nil : velocity.base,
+          count: count,
+          constants: RMSPropStep(
+            learningRate: rate, alpha: alpha, epsilon: epsilon,
+            weightDecay: constants.weightDecay, momentum: constants.momentum))
+        for index in 0..<count {
+          let g = gradient[0, index] * scale + constants.weightDecay * w[0, index]
+          v[0, index] = alpha * v[0, index] + (1 - alpha) * g * g
+          let divided = g / (sqrt(v[0, index]) + epsilon)
+          buffer[0, index] = constants.momentum * buffer[0, index] + divided
+          w[0, index] -= rate * (constants.momentum == 0 ? divided : buffer[0, index])
+        }
+        expectClose(weights, w, tolerance: 1e-6, "step \(step)")
+        expectClose(squares, v, tolerance: 1e-6)
+      }
+      if constants.momentum != 0 { expectClose(velocity, buffer, tolerance: 1e-6) }
+    }
+  }
+
   @Test(arguments: Setting.all) func squaredNormsAreBlockSums(_ setting: Setting) {
     let compute = setting.compute()
     let size = Compute.normBlock

@@ -142,11 +142,26 @@ private let operations: [Operation] = [
     }
     let numbers =
       statistics.flatMap { [$0.logProbability, $0.entropy, $0.meanLogit] }
-      + drawn.map(\.logProbability)
+      + drawn.map(\.logProbability) + drawn.map(\.drawLogProbability)
     let halves = numbers.flatMap {
       [UInt32(truncatingIfNeeded: $0.bitPattern), UInt32($0.bitPattern >> 32)]
     }
     return [halves, drawn.map { UInt32(bitPattern: $0.token) }, logits.bits]
+  },
+  Operation(testDescription: "divergence and its gradient") { compute in
+    let (logits, reference) = (operand(13, 2100, 45), operand(13, 2100, 46))
+    let kappas = operand(1, 13, 47).floats
+    var divergences = [Double](repeating: 0, count: 13)
+    compute.divergences(
+      logits.matrix, reference: reference.matrix, coefficients: kappas, into: &divergences)
+    compute.logSoftmaxAndDivergenceBackward(
+      inPlace: logits.matrix, targets: (0..<13).map { Int32($0 * 150) },
+      coefficients: operand(1, 13, 48).floats, reference: reference.matrix,
+      divergenceCoefficients: kappas)
+    let halves = divergences.flatMap {
+      [UInt32(truncatingIfNeeded: $0.bitPattern), UInt32($0.bitPattern >> 32)]
+    }
+    return [halves, logits.bits]
   },
   Operation(testDescription: "optimizers") { compute in
     let count = 70_001
@@ -160,6 +175,13 @@ private let operations: [Operation] = [
       weights: w.base, gradient: g.base, scale: 0.3, first: m.base, second: v.base, count: count,
       constants: AdamWStep(
         learningRate: 0.01, betas: (0.9, 0.999), epsilon: 1e-8, weightDecay: 0.1, step: 3))
+    for velocity in [m.base, nil] {
+      compute.rmsProp(
+        weights: w.base, gradient: g.base, scale: 0.7, squares: v.base, velocity: velocity,
+        count: count,
+        constants: RMSPropStep(
+          learningRate: 0.01, alpha: 0.9, epsilon: 1e-8, weightDecay: 0.1, momentum: 0.5))
+    }
     let norms = compute.squaredNorms(w.base, count: count).flatMap {
       [UInt32(truncatingIfNeeded: $0.bitPattern), UInt32($0.bitPattern >> 32)]
     }

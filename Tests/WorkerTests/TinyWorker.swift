@@ -63,15 +63,25 @@ final class TinyWorker {
   }
 
   /// Results and gradient of groups, added one behind the other.
+  ///
+  /// With `hasPenalty` the reference's rows come along, for routes with a divergence coefficient.
   func gradient(
-    _ groups: [[PairRow]], _ objective: (Route) -> PairObjective
+    _ groups: [[PairRow]], _ objective: (Route) -> PairObjective, terms: GradientTerms = .all,
+    hasPenalty: Bool = false
   ) -> (results: [PairResult], gradient: [Float]) {
     let buffer = FloatBuffer(count: table.floatCount)
     var results: [PairResult] = []
     for group in groups {
-      results += worker.pairGradient(group, objective: objective, addingTo: buffer.base)
+      results += worker.pairGradient(
+        group, objective: objective, terms: terms,
+        reference: hasPenalty ? referenceRows(group) : nil, addingTo: buffer.base)
     }
     return (results, Array(UnsafeBufferPointer(start: buffer.base, count: buffer.count)))
+  }
+
+  /// The reference on a group's rows.
+  func referenceRows(_ group: [PairRow]) -> ReferenceRows {
+    worker.referenceForward(of: group.filter { !$0.isDropped }.map(\.family)).rows
   }
 
   /// A random direction of length 1 in the parameters, 0 in the gaps.

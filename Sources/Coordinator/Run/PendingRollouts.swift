@@ -36,8 +36,10 @@ extension Rollout {
     self.row = row
     completions = []
     for index in tokens.indices {
-      let ids = tokens[index].elements?.compactMap(\.integer) ?? []
-      guard !ids.isEmpty, ids.allSatisfy({ $0 >= 0 && $0 < vocabularySize }),
+      let written = tokens[index].elements ?? []
+      let ids = written.compactMap(\.integer)
+      guard !ids.isEmpty, ids.count == written.count,
+        ids.allSatisfy({ $0 >= 0 && $0 < vocabularySize }),
         let log = logs[index].number, let draw = draws[index].number,
         let isEnded = ended[index].boolean
       else { throw broken() }
@@ -46,8 +48,9 @@ extension Rollout {
           tokens: ids.map { Int32($0) }, logProbability: log, drawLogProbability: draw,
           isEnded: isEnded))
     }
-    scores = json["scores"]?.elements?.compactMap(\.number)
-    guard scores == nil || scores?.count == completions.count else { throw broken() }
+    let written = json["scores"]
+    scores = written?.elements?.compactMap(\.number)
+    guard written?.isNull != false || scores?.count == completions.count else { throw broken() }
     hasFailed = failed
   }
 }
