@@ -66,10 +66,12 @@ public struct PairResult: Sendable, BitwiseCopyable {
   public var first = 0.0
   /// log π of the second response.
   public var second = 0.0
-  /// Mean logit over vocabulary and tokens, first response.
-  public var firstLogit = 0.0
-  /// Mean logit over vocabulary and tokens, second response.
-  public var secondLogit = 0.0
+  /// Sum over the first response's tokens of the mean logit over the vocabulary.
+  public var firstLogits = 0.0
+  /// The same of the second response.
+  public var secondLogits = 0.0
+  /// Tokens of the first response.
+  public var firstTokens = 0.0
   /// Sum of the tokens' entropies over both responses, in nats.
   public var entropy = 0.0
   /// Tokens of both responses whose target is the most likely token.

@@ -80,8 +80,9 @@ extension RankWorker {
     result.chosen = loss.isFirstChosen.map { $0 ? 1 : 0 } ?? 0.5
     result.first = logs.first
     result.second = logs.second
-    result.firstLogit = sum(statistics, first, \.meanLogit) / Double(first.count)
-    result.secondLogit = sum(statistics, second, \.meanLogit) / Double(second.count)
+    result.firstLogits = sum(statistics, first, \.meanLogit)
+    result.secondLogits = sum(statistics, second, \.meanLogit)
+    result.firstTokens = Double(first.count)
     let both = first.lowerBound..<second.upperBound
     result.entropy = sum(statistics, both, \.entropy)
     result.correctTokens = correctCount(statistics, both)

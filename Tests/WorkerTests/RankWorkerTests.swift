@@ -183,7 +183,8 @@ struct RankWorkerTests {
   private func fields(_ result: PairResult) -> [Double] {
     [
       Double(result.index), result.loss, result.u, result.value, result.chosen, result.first,
-      result.second, result.firstLogit, result.secondLogit, result.entropy, result.correctTokens,
+      result.second, result.firstLogits, result.secondLogits, result.firstTokens, result.entropy,
+      result.correctTokens,
       result.tokens, result.weight, result.divergence, result.dropped,
     ]
   }

@@ -30,8 +30,9 @@ struct OrientedPair {
   var rejectedLog: Double
   var chosenReward: Double
   var rejectedReward: Double
-  var chosenLogit: Double
-  var rejectedLogit: Double
+  /// Sums over tokens of the mean logit, and numbers of tokens.
+  var chosenLogits: (sum: Double, tokens: Double)
+  var rejectedLogits: (sum: Double, tokens: Double)
 
   /// A drawn or given label orders the pair; a tie or an expectation leaves the stored order.
   init(_ result: PairResult, row: PairRow, beta: Double) {
@@ -43,8 +44,10 @@ struct OrientedPair {
     rejectedLog = isSwapped ? result.first : result.second
     chosenReward = isSwapped ? rewards.1 : rewards.0
     rejectedReward = isSwapped ? rewards.0 : rewards.1
-    chosenLogit = isSwapped ? result.secondLogit : result.firstLogit
-    rejectedLogit = isSwapped ? result.firstLogit : result.secondLogit
+    let first = (result.firstLogits, result.firstTokens)
+    let second = (result.secondLogits, result.tokens - result.firstTokens)
+    chosenLogits = isSwapped ? second : first
+    rejectedLogits = isSwapped ? first : second
   }
 
   var isAccurate: Double { chosenReward > rejectedReward ? 1 : 0 }
@@ -64,8 +67,14 @@ extension MetricLine {
     let pairs = kept.map { OrientedPair($0, row: rows[$0.index], beta: beta) }
     add("\(prefix)logps/chosen", meanOf: pairs.map(\.chosenLog))
     add("\(prefix)logps/rejected", meanOf: pairs.map(\.rejectedLog))
-    add("\(prefix)logits/chosen", meanOf: pairs.map(\.chosenLogit))
-    add("\(prefix)logits/rejected", meanOf: pairs.map(\.rejectedLogit))
+    // Means over tokens, as TRL's.
+    for (name, logits) in [
+      ("chosen", pairs.map(\.chosenLogits)), ("rejected", pairs.map(\.rejectedLogits)),
+    ] where !pairs.isEmpty {
+      add(
+        "\(prefix)logits/\(name)",
+        logits.reduce(0) { $0 + $1.sum } / logits.reduce(0) { $0 + $1.tokens })
+    }
     add("\(prefix)rewards/chosen", meanOf: pairs.map(\.chosenReward))
     add("\(prefix)rewards/rejected", meanOf: pairs.map(\.rejectedReward))
     add("\(prefix)rewards/margins", meanOf: pairs.map { $0.chosenReward - $0.rejectedReward })
