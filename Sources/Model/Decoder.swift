@@ -66,6 +66,8 @@ public final class Decoder {
   var projection = FloatBuffer(count: 0)
   var residual = FloatBuffer(count: 0)
   var logits = FloatBuffer(count: 0)
+  /// Logits of ``ReferenceRows``: beside those of the policy, which may be this same decoder.
+  var frozenLogits = FloatBuffer(count: 0)
 
   /// Rows of the vocabulary projection computed together; a constant, so that sums keep their order.
   public static let headChunk = 256
@@ -214,9 +216,13 @@ extension Decoder {
   }
 
   /// Room for the logits of `rows` rows.
-  func logitsMatrix(rows: Int) -> Matrix {
+  func logitsMatrix(
+    rows: Int, in buffer: ReferenceWritableKeyPath<Decoder, FloatBuffer> = \.logits
+  ) -> Matrix {
     let columns = configuration.vocabularySize
-    if logits.count < rows * columns { logits = FloatBuffer(count: rows * columns) }
-    return logits.matrix(rows: rows, columns: columns)
+    if self[keyPath: buffer].count < rows * columns {
+      self[keyPath: buffer] = FloatBuffer(count: rows * columns)
+    }
+    return self[keyPath: buffer].matrix(rows: rows, columns: columns)
   }
 }

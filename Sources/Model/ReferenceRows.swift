@@ -6,20 +6,16 @@ import Tensor
 public final class ReferenceRows {
   let decoder: Decoder
   let head: HeadRows
-  private var logits = FloatBuffer(count: 0)
 
   init(decoder: Decoder, head: HeadRows) {
     self.decoder = decoder
     self.head = head
   }
 
-  /// The frozen model's logits (M, V) at a range of predictions; overwritten by the next call.
+  /// The frozen model's logits (M, V) at a range of predictions; overwritten by the next call, of these
+  /// rows or of others.
   func logits(_ range: Range<Int>) -> Matrix {
-    let columns = decoder.configuration.vocabularySize
-    if logits.count < range.count * columns {
-      logits = FloatBuffer(count: range.count * columns)
-    }
-    let result = logits.matrix(rows: range.count, columns: columns)
+    let result = decoder.logitsMatrix(rows: range.count, in: \.frozenLogits)
     let normed = head.normed.matrix(
       rows: head.rows, columns: decoder.configuration.hiddenSize)
     decoder.compute.linear(normed.rows(range), decoder.headMatrix, into: result)

@@ -107,8 +107,7 @@ extension TrainingRun {
     communicator: borrowing Communicator, onPhase: (String) -> Void
   ) throws -> (StepRows, groups: [[Int]]) {
     var rows = plannedRows(step: step)
-    onPhase("generate")
-    try rollOut(&rows, number: step, communicator: communicator)
+    try rollOut(&rows, number: step, communicator: communicator, onPhase: onPhase)
     let groups = WorkGroups.groups(
       lengths: rows.rows.map { row in
         row.family.completions.reduce(row.prompt.count) { $0 + $1.count }
