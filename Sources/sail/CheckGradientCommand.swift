@@ -12,13 +12,8 @@ struct CheckGradient: ParsableCommand {
         sail check-gradient --config examples/sail-mix.yaml --set batch.pairs=8
       """)
 
-  @Option(help: "The run file (YAML), method dpo or sail.")
-  var config: String
-
-  @Option(
-    name: .customLong("set"), parsing: .singleValue,
-    help: ArgumentHelp("Overrides a key of the run file.", valueName: "key.path=value"))
-  var overrides: [String] = []
+  @OptionGroup
+  var runFile: RunFileArguments
 
   @Option(
     help: ArgumentHelp(
@@ -40,7 +35,7 @@ struct CheckGradient: ParsableCommand {
 
   func run() {
     let options = CheckGradientOptions(
-      configuration: config, overrides: overrides, displacement: displacement,
+      configuration: runFile.config, overrides: runFile.overrides, displacement: displacement,
       tolerance: tolerance)
     runOnAllRanks { try checkGradient(options, communicator: $0) }
   }

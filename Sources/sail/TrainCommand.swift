@@ -3,6 +3,17 @@ import Coordinator
 
 extension ProgressStyle: ExpressibleByArgument {}
 
+/// The run file of a command and what is set over it.
+struct RunFileArguments: ParsableArguments {
+  @Option(help: "The run file (YAML).")
+  var config: String
+
+  @Option(
+    name: .customLong("set"), parsing: .singleValue,
+    help: ArgumentHelp("Overrides a key of the run file.", valueName: "key.path=value"))
+  var overrides: [String] = []
+}
+
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Trains a model as a run file says: sft, dpo or sail.",
@@ -11,13 +22,8 @@ struct Train: ParsableCommand {
         mpirun -n 2 sail train --config examples/dpo.yaml --set steps=100 --resume auto
       """)
 
-  @Option(help: "The run file (YAML).")
-  var config: String
-
-  @Option(
-    name: .customLong("set"), parsing: .singleValue,
-    help: ArgumentHelp("Overrides a key of the run file.", valueName: "key.path=value"))
-  var overrides: [String] = []
+  @OptionGroup
+  var runFile: RunFileArguments
 
   @Option(
     help: ArgumentHelp(
@@ -45,7 +51,8 @@ struct Train: ParsableCommand {
       default: .from(resume)
       }
     let options = TrainOptions(
-      configuration: config, overrides: overrides, resume: start, progress: progress)
+      configuration: runFile.config, overrides: runFile.overrides, resume: start, progress: progress
+    )
     runOnAllRanks(ranksPerNode: ranksPerNode) { try train(options, communicator: $0) }
   }
 }

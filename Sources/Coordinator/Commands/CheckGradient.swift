@@ -114,19 +114,3 @@ private func table(_ comparisons: [SlopeComparison], tolerance: Double) -> Strin
     zip(cells, widths).map { cell($0, $1) }.joined(separator: " ")
   }.joined(separator: "\n")
 }
-
-extension TrainingRun {
-  /// Moves every weight by a keyed normal number times `size` and its tensor's root mean square.
-  fileprivate func displaceWeights(
-    by size: Double, communicator: borrowing Communicator
-  ) throws {
-    let slice = optimizer.slice
-    let direction = FloatBuffer(count: slice.count)
-    fillRelativeNormal(direction, key: 0)
-    // Others still read the sizes of the tensors.
-    try communicator.barrier()
-    let target = memory.policy.base + slice.lowerBound
-    for index in 0..<slice.count { target[index] += Float(size) * direction.base[index] }
-    try publishWeights()
-  }
-}

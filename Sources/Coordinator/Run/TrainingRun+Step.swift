@@ -84,56 +84,6 @@ extension TrainingRun {
     return outcome.trainedTokens
   }
 
-  private func pairStep(
-    _ outcome: inout StepOutcome, communicator: borrowing Communicator, onPhase: (String) -> Void
-  ) throws -> Int {
-    let (rows, groups) = try preparedRows(communicator: communicator, onPhase: onPhase)
-    outcome.generatedTokens = generatedTokens
-    if isTermStep(outcome.step) {
-      onPhase("terms")
-      outcome.termNorms = try termNorms(rows, groups: groups, communicator: communicator)
-    }
-    onPhase("policy")
-    outcome.pairs = try pairGradient(rows, groups: groups, communicator: communicator)
-    outcome.trainedTokens = Int(outcome.pairs.reduce(0) { $0 + $1.tokens })
-    outcome.rows = rows
-    return configuration.batch.pairs
-  }
-
-  /// The next step's rows, generated, labelled and with reference and baselines; collective.
-  ///
-  /// - Returns: the rows and the work groups that they are cut into.
-  func preparedRows(
-    communicator: borrowing Communicator, onPhase: (String) -> Void
-  ) throws -> (StepRows, groups: [[Int]]) {
-    var rows = plannedRows(step: step)
-    try rollOut(&rows, number: step, communicator: communicator, onPhase: onPhase)
-    let groups = WorkGroups.groups(
-      lengths: rows.rows.map { row in
-        row.family.completions.reduce(row.prompt.count) { $0 + $1.count }
-      }, count: configuration.batch.groups)
-    onPhase("reference")
-    try completeRows(&rows, groups: groups, communicator: communicator)
-    return (rows, groups)
-  }
-
-  /// Sums the gradient of a step's rows, or of some of its terms, into `accumulator`; collective.
-  ///
-  /// - Returns: the results of all rows, in row order.
-  @discardableResult
-  func pairGradient(
-    _ rows: StepRows, groups: [[Int]], terms: GradientTerms = .all,
-    communicator: borrowing Communicator
-  ) throws -> [PairResult] {
-    var own: [PairResult] = []
-    try sumGroups(groups.count, communicator: communicator) { group, gradient in
-      own += worker.pairGradient(
-        groups[group].map { rows.rows[$0] }, objective: objective(for:), terms: terms,
-        reference: rows.references[group], addingTo: gradient)
-    }
-    return try communicator.allGather(own).joined().sorted { $0.index < $1.index }
-  }
-
   /// Norm of the gradient in `accumulator`, before any division; collective.
   func accumulatedNorm(communicator: borrowing Communicator) throws -> Double {
     let norms = stopwatch.measure(.optimizer) {
@@ -148,7 +98,7 @@ extension TrainingRun {
   ///
   /// One rank adds group after group to one gradient; several compute theirs apart and add them in
   /// the same order: the same bits.
-  private func sumGroups(
+  func sumGroups(
     _ count: Int, communicator: borrowing Communicator,
     _ compute: (_ group: Int, _ gradient: UnsafeMutablePointer<Float>) -> Void
   ) throws {
