@@ -45,7 +45,7 @@ import Testing
     ("token_ids", "[[5], []]"), ("token_ids", "[[5], [97]]"), ("token_ids", "[[5], [-1]]"),
     ("token_ids", "[[5], 7]"), ("token_ids", "[[5], [7, \"8\"]]"), ("token_ids", "[[5], [7.5, 8]]"),
     ("token_ids", "[[5], [4294967297]]"), ("logps", ""), ("logps", "[-1]"),
-    ("logps", "[-1, null]"), ("logps", "[-1, -2, -3]"), ("generation_logps", ""),
+    ("logps", "[-1, true]"), ("logps", "[-1, -2, -3]"), ("generation_logps", ""),
     ("generation_logps", "[-1]"), ("generation_logps", "[-1, \"x\"]"), ("ended", ""),
     ("ended", "[true]"), ("ended", "[true, 1]"), ("scores", "[1]"), ("scores", "[1, null]"),
     ("scores", "[1, 2, 3]"), ("scores", "7"), ("failed", ""), ("failed", "0"),
@@ -60,6 +60,14 @@ import Testing
     }
     let error = #expect(throws: DataError.self) { _ = try read(JSON.object(members).text) }
     #expect(error?.description.hasPrefix("rollouts.jsonl:4: not a rollout of this model") == true)
+  }
+
+  @Test func whatIsNotFiniteComesBackUndefined() throws {
+    var rollout = Self.single
+    rollout.completions[0].logProbability = .infinity
+    rollout.completions[0].drawLogProbability = .nan
+    let back = try read(rollout.json.text).completions[0]
+    #expect(back.logProbability.isNaN && back.drawLogProbability.isNaN)
   }
 
   @Test(arguments: ["[]", "7", "{}"])

@@ -40,7 +40,7 @@ extension Rollout {
       let ids = written.compactMap(\.integer)
       guard !ids.isEmpty, ids.count == written.count,
         ids.allSatisfy({ $0 >= 0 && $0 < vocabularySize }),
-        let log = logs[index].number, let draw = draws[index].number,
+        let log = logs[index].numberOrUndefined, let draw = draws[index].numberOrUndefined,
         let isEnded = ended[index].boolean
       else { throw broken() }
       completions.append(
@@ -53,6 +53,11 @@ extension Rollout {
     guard written?.isNull != false || scores?.count == completions.count else { throw broken() }
     hasFailed = failed
   }
+}
+
+extension JSON {
+  /// A number; JSON writes one that is not finite as null.
+  fileprivate var numberOrUndefined: Double? { isNull ? .nan : number }
 }
 
 extension TrainingRun {

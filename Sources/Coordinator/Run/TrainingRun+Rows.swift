@@ -108,6 +108,8 @@ extension TrainingRun {
       case .none: values.map { _ in 0 }
       }
     for (index, baseline) in zip(online, baselines) { step.rows[index].baseline = baseline }
-    previousValue = values.reduce(0, +) / Double(values.count)
+    let mean = values.reduce(0, +) / Double(values.count)
+    // A step that is not finite is left out and leaves nothing behind.
+    if mean.isFinite { previousValue = mean }
   }
 }
