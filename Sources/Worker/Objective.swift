@@ -54,8 +54,8 @@ public func sigmoid(_ u: Double) -> Double {
   u >= 0 ? 1 / (1 + exp(-u)) : exp(u) / (1 + exp(u))
 }
 
-// Below this |margin| the likelier order is rounding noise.
-private let tieWidth = 1e-6
+/// Below this |margin| the likelier order is rounding noise.
+public let tieWidth = 1e-6
 
 /// Loss of one pair, before the division by the number of planned pairs.
 ///

@@ -62,7 +62,7 @@ public struct PairResult: Sendable, BitwiseCopyable {
   public var value = 0.0
   /// 1 if the first response counts as chosen, 0 if the second, ½ for neither.
   public var chosen = 0.5
-  /// log π of the two responses.
+  /// log π of the first response.
   public var first = 0.0
   /// log π of the second response.
   public var second = 0.0

@@ -8,11 +8,6 @@ public enum PreferenceLoss: String, Sendable, CaseIterable {
   case ipoMean = "ipo-mean"
   /// max(0, 1 − u): SLiC (Zhao et al., arXiv 2305.10425), as TRL's `hinge`.
   case hinge
-
-  /// Whether the loss is the negative logarithm of a label's probability.
-  ///
-  /// Only then do self-labels and the terms T1 and T3 have a meaning (SAIL.md §5.7).
-  public var isLogProbability: Bool { self == .sigmoid }
 }
 
 /// Log-probabilities of a pair's two responses under policy and reference.

@@ -18,14 +18,14 @@ struct CheckGradient: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Moves the weights first, by so much of their size: where policy and reference are equal some "
-        + "terms vanish. Default 0.01 without a reference of its own in the run file, else 0."))
-  var displacement: Double?
+        + "terms vanish."))
+  var displacement = 0.01
 
   @Option(help: "Largest difference that passes, relative to the size of such slopes.")
   var tolerance = 0.01
 
   func validate() throws {
-    if let displacement, !(displacement >= 0 && displacement <= 1) {
+    guard displacement >= 0, displacement <= 1 else {
       throw ValidationError("--displacement must be from 0 to 1, found \(displacement)")
     }
     guard tolerance > 0, tolerance.isFinite else {

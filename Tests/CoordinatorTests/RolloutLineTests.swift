@@ -13,11 +13,11 @@ import Testing
         tokens: [5, 0, 96], logProbability: -7.125, drawLogProbability: -6.1 / 3, isEnded: true),
       Completion(
         tokens: [7], logProbability: -1e-17, drawLogProbability: 0, isEnded: false),
-    ], scores: [0.1 + 0.2, -4], hasFailed: false)
+    ], scores: [0.1 + 0.2, -4])
   private static let failed = Rollout(
-    step: 0, row: 0, completions: pair.completions, scores: nil, hasFailed: true)
+    step: 0, row: 0, completions: pair.completions, scores: nil, failure: "no \"answer\"")
   private static let single = Rollout(
-    step: 7, row: 40, completions: [pair.completions[0]], scores: nil, hasFailed: false)
+    step: 7, row: 40, completions: [pair.completions[0]], scores: nil)
 
   private func read(_ text: String) throws -> Rollout {
     try Rollout(JSON(parsing: Array(text.utf8)), place: "rollouts.jsonl:4", vocabularySize: 97)
@@ -29,7 +29,7 @@ import Testing
     #expect(!text.contains("\n"))
     let back = try read(text)
     #expect(back.step == rollout.step && back.row == rollout.row)
-    #expect(back.scores == rollout.scores && back.hasFailed == rollout.hasFailed)
+    #expect(back.scores == rollout.scores && back.failure == rollout.failure)
     #expect(back.completions.count == rollout.completions.count)
     for (found, expected) in zip(back.completions, rollout.completions) {
       #expect(found.tokens == expected.tokens && found.isEnded == expected.isEnded)
@@ -48,7 +48,7 @@ import Testing
     ("logps", "[-1, true]"), ("logps", "[-1, -2, -3]"), ("generation_logps", ""),
     ("generation_logps", "[-1]"), ("generation_logps", "[-1, \"x\"]"), ("ended", ""),
     ("ended", "[true]"), ("ended", "[true, 1]"), ("scores", "[1]"), ("scores", "[1, null]"),
-    ("scores", "[1, 2, 3]"), ("scores", "7"), ("failed", ""), ("failed", "0"),
+    ("scores", "[1, 2, 3]"), ("scores", "7"), ("failure", "0"), ("scores", "[1, 2, \"b\"]"),
   ])
   func aBrokenLineIsRefused(key: String, value: String) throws {
     var members = try #require(Self.pair.json.members)

@@ -155,7 +155,7 @@ struct PairPropertyTests {
     // Labels by a probability go with the loss that knows one.
     let labels = labels.filter {
       if case .given = $0 { return true }
-      return loss.isLogProbability || $0 == .mostLikely
+      return loss == .sigmoid || $0 == .mostLikely
     }
     for (u, label) in logits.flatMap({ u in labels.map { (u, $0) } }) {
       for estimator in [ResponseTermEstimator.score, .released(scale: 2)] {

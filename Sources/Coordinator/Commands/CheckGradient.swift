@@ -10,14 +10,14 @@ public struct CheckGradientOptions: Sendable {
   /// `key.path=value` overrides.
   public var overrides: [String]
   /// How far the weights are moved from the starting model first, relative to each tensor's root
-  /// mean square; nil: 0.01 where the starting model is its own reference, else 0.
-  public var displacement: Double?
+  /// mean square: at the reference u is 0, where T1 with its baseline and T3 of expected labels vanish.
+  public var displacement: Double
   /// The largest relative difference that passes.
   public var tolerance: Double
 
   /// Options from their parts.
   public init(
-    configuration: String, overrides: [String], displacement: Double?, tolerance: Double
+    configuration: String, overrides: [String], displacement: Double, tolerance: Double
   ) {
     self.configuration = configuration
     self.overrides = overrides
@@ -31,9 +31,6 @@ public struct GradientError: Error, CustomStringConvertible, Sendable {
   /// A sentence.
   public let description: String
 }
-
-// At the reference u is 0, where T1 with its baseline and T3 of expected labels vanish.
-private let defaultDisplacement = 0.01
 
 /// Holds the gradient of a run's first step against finite differences, term by term; collective.
 ///
@@ -63,8 +60,7 @@ public func checkGradient(
   let run = try TrainingRun(
     configuration: configuration, folder: RunFolder(path: configuration.output),
     communicator: communicator)
-  let displacement =
-    options.displacement ?? (configuration.reference == nil ? defaultDisplacement : 0)
+  let displacement = options.displacement
   if displacement > 0 { try run.displaceWeights(by: displacement, communicator: communicator) }
   let start = Stopwatch.now
   let check = try GradientCheck(run, communicator: communicator) {

@@ -2,9 +2,6 @@ extension RunConfiguration {
   /// How far the sum of fractions may miss 1 by rounding and still be 1.
   public static let fractionTolerance = 1e-9
 
-  /// Whether a term through the responses (T1) is on in any active route.
-  public var usesResponseTerm: Bool { responseTermKey != nil }
-
   /// The key that switches T1 on, nil if nothing does.
   private var responseTermKey: String? {
     guard method == .sail else { return nil }
@@ -79,7 +76,8 @@ extension RunConfiguration {
   private func checkDrawing(
     _ refuse: (String, String) -> ConfigurationError
   ) throws(ConfigurationError) {
-    let isWeighted = method == .sail && sail.importanceWeights
+    let isWeighted =
+      method == .sail && sail.importanceWeights && sail.dpp.fraction + sail.dpr.fraction > 0
     let needsWholePolicy =
       responseTermKey.map { "the term through the responses (\($0))" }
       ?? (isWeighted ? "sail.importance_weights" : nil)
@@ -100,7 +98,8 @@ extension RunConfiguration {
     guard let key = responseTermKey, sail.t1Estimator == .score, !sail.importanceWeights else {
       return
     }
-    let instead = "or \(key): 0, or sail.importance_weights: true"
+    let instead =
+      "or \(key): 0, or sail.importance_weights: true, or sail.t1_estimator: released"
     if generation.temperature != 1 {
       throw refuse(
         "generation.temperature",
@@ -158,7 +157,8 @@ extension RunConfiguration {
       throw refuse(
         "\(route).labels",
         "\(route).labels: \(labels.rawValue) cannot go with objective.loss: \(loss), "
-          + "which gives no probability of a label; use loss: sigmoid or a fraction of 0")
+          + "which gives no probability of a label; use labels: argmax, loss: sigmoid or a "
+          + "fraction of 0")
     }
     if preference != 0 {
       throw refuse(

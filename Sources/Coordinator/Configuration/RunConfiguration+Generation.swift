@@ -30,7 +30,7 @@ extension RunConfiguration.GenerationSettings {
     try section.read("top_p", into: &topP, .aboveTo(0, 1))
     try section.read("top_k", into: &topK, atLeast: 0)
     try section.read("max_new_tokens", into: &maxNewTokens, atLeast: 1)
-    try section.read("missing_eos_penalty", into: &missingEosPenalty, .atLeast(0))
+    try section.read("missing_eos_penalty", into: &missingEosPenalty, .fromTo(0, 1e6))
     try section.read("every", into: &every, atLeast: 1)
   }
 }

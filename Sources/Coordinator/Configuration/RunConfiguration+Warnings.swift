@@ -24,6 +24,17 @@ extension RunConfiguration {
     judgeLabels(
       "sail.dpp", sail.dpp.fraction,
       sail.dpp.preferenceCoefficient + sail.dpp.responseCoefficient, sail.dpp.labels)
+    if sail.ddp.fraction + sail.dpp.fraction >= 1 - RunConfiguration.fractionTolerance {
+      warnings.append(
+        "every row is labelled by the policy itself: where policy and reference are equal such labels "
+          + "have no gradient, and nothing says what is good; leave rows to the data or to sail.dpr"
+      )
+    }
+    if case .steps(let count) = length, generation.every > count {
+      warnings.append(
+        "generation.every: \(generation.every) is more than steps: \(count); responses are generated "
+          + "for steps that do not come")
+    }
     judgeResponse("sail.dpp", sail.dpp.fraction, sail.dpp.responseCoefficient)
     judgeResponse("sail.dpr", sail.dpr.fraction, sail.dpr.responseCoefficient)
     return warnings

@@ -12,20 +12,20 @@ struct Rollout: Sendable {
   var completions: [Completion]
   /// Oracle scores, nil where none were asked for or the oracle failed on this row.
   var scores: [Double]?
-  /// Whether the oracle failed on this row.
-  var hasFailed = false
+  /// Why the oracle failed on this row; nil where it did not.
+  var failure: String?
 }
 
 /// Numbers of rollouts: flat words that MPI can carry.
 ///
-/// A rollout is: step, row, failed, has scores, number of completions; then for each completion its
-/// score, two log-probabilities, ended, token count and tokens. Doubles go as their bits.
+/// A rollout is: step, row, has scores, number of completions; then for each completion its score, two
+/// log-probabilities, ended, token count and tokens; then the bytes of the failure, their count and one
+/// word each. Doubles go as their bits; a count beyond any text stands for no failure.
 private func words(of rollouts: [Rollout]) -> [UInt64] {
   var result: [UInt64] = []
   for rollout in rollouts {
     result += [UInt64(rollout.step), UInt64(rollout.row)]
-    result += [rollout.hasFailed ? 1 : 0, rollout.scores == nil ? 0 : 1]
-    result.append(UInt64(rollout.completions.count))
+    result += [rollout.scores == nil ? 0 : 1, UInt64(rollout.completions.count)]
     for (sample, completion) in rollout.completions.enumerated() {
       result.append((rollout.scores?[sample] ?? 0).bitPattern)
       result.append(completion.logProbability.bitPattern)
@@ -34,6 +34,8 @@ private func words(of rollouts: [Rollout]) -> [UInt64] {
       result.append(UInt64(completion.tokens.count))
       result += completion.tokens.map { UInt64($0) }
     }
+    result.append(rollout.failure.map { UInt64($0.utf8.count) } ?? .max)
+    result += (rollout.failure ?? "").utf8.map { UInt64($0) }
   }
   return result
 }
@@ -47,7 +49,7 @@ private func rollouts(from words: [UInt64]) -> [Rollout] {
   }
   while position < words.count {
     let (step, row) = (Int(next()), Int(next()))
-    let (hasFailed, hasScores) = (next() == 1, next() == 1)
+    let hasScores = next() == 1
     var scores: [Double] = []
     var completions: [Completion] = []
     for _ in 0..<next() {
@@ -61,10 +63,14 @@ private func rollouts(from words: [UInt64]) -> [Rollout] {
           tokens: (0..<count).map { _ in Int32(next()) }, logProbability: logProbability,
           drawLogProbability: drawLogProbability, isEnded: isEnded))
     }
+    let length = next()
+    let failure =
+      length == .max
+      ? nil : String(decoding: (0..<length).map { _ in UInt8(next()) }, as: UTF8.self)
     result.append(
       Rollout(
         step: step, row: row, completions: completions, scores: hasScores ? scores : nil,
-        hasFailed: hasFailed))
+        failure: failure))
   }
   return result
 }

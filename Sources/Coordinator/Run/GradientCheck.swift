@@ -160,12 +160,30 @@ struct GradientCheck {
       weight: start[result.index].weight, objective: objective)
     var sum = 0.0
     if term.contains(.t1) {
-      sum += frozen.t1.first * logs.first + frozen.t1.second * logs.second
+      sum += start[result.index].weight * responseTerm(logs, row, frozen, objective)
     }
-    if term.contains(.t2) { sum += moved.t2.loss }
+    // A tie has no gradient, but a kink.
+    let isTie = row.label == .mostLikely && frozen.isFirstChosen == nil
+    if term.contains(.t2), !isTie { sum += moved.t2.loss }
     if term.contains(.t3) { sum += moved.t3.loss }
     if term.contains(.revkl) { sum += objective.divergenceCoefficient * result.divergence }
     return sum
+  }
+
+  /// T1 of a row, written out here from the row's value at the start (SAIL.md §3, §6).
+  private func responseTerm(
+    _ logs: PairLogs, _ row: PairRow, _ frozen: PairLoss, _ objective: PairObjective
+  ) -> Double {
+    let coefficient = objective.responseCoefficient
+    guard row.route.isOnline else { return 0 }
+    switch objective.responseEstimator {
+    case .score:
+      return -coefficient * (frozen.value - row.baseline) * (logs.first + logs.second)
+    case .released(let scale):
+      let before = start[row.index]
+      let ratios = logs.first / min(before.first, -1) + logs.second / min(before.second, -1)
+      return -coefficient * scale * frozen.value * ratios
+    }
   }
 
   /// The rows' results at weights moved along `direction`; the weights come back after it.

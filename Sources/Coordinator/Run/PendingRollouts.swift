@@ -17,7 +17,7 @@ extension Rollout {
       "generation_logps": list(completions) { .number($0.drawLogProbability) },
       "ended": list(completions) { .boolean($0.isEnded) },
       "scores": scores.map { list($0) { .number($0) } } ?? .null,
-      "failed": .boolean(hasFailed),
+      "failure": failure.map { .string($0) } ?? .null,
     ]
   }
 
@@ -29,7 +29,7 @@ extension Rollout {
     guard let step = json["step"]?.integer, let row = json["row"]?.integer, step >= 0, row >= 0,
       let tokens = json["token_ids"]?.elements, !tokens.isEmpty,
       let logs = json["logps"]?.elements, let draws = json["generation_logps"]?.elements,
-      let ended = json["ended"]?.elements, let failed = json["failed"]?.boolean,
+      let ended = json["ended"]?.elements,
       Set([tokens.count, logs.count, draws.count, ended.count]).count == 1
     else { throw broken() }
     self.step = step
@@ -50,8 +50,12 @@ extension Rollout {
     }
     let written = json["scores"]
     scores = written?.elements?.compactMap(\.number)
-    guard written?.isNull != false || scores?.count == completions.count else { throw broken() }
-    hasFailed = failed
+    guard
+      written?.isNull != false
+        || scores?.count == completions.count && written?.elements?.count == completions.count
+    else { throw broken() }
+    failure = json["failure"]?.string
+    guard json["failure"]?.isNull != false || failure != nil else { throw broken() }
   }
 }
 
@@ -79,14 +83,35 @@ extension TrainingRun {
       for pending in step..<(step / every + 1) * every { pendingRollouts[pending] = [] }
     }
     let bytes = try readFile(path, what: "list of pending completions")
-    if bytes.isEmpty { return }
-    for line in try DataLine.read(bytes, name: path) {
+    for line in bytes.isEmpty ? [] : try DataLine.read(bytes, name: path) {
       let rollout = try Rollout(
         line.object, place: line.place, vocabularySize: model.configuration.vocabularySize)
       guard pendingRollouts[rollout.step] != nil, rollout.row < configuration.batch.pairs else {
         throw DataError(line.place, "a completion of step \(rollout.step), which is not pending")
       }
       pendingRollouts[rollout.step]?.append(rollout)
+    }
+    for (step, rollouts) in pendingRollouts.sorted(by: { $0.key < $1.key }) {
+      try check(rollouts, of: plannedRows(step: step), path: path)
+    }
+  }
+
+  /// Refuses pending completions that are not those that a step's rows wait for.
+  private func check(
+    _ rollouts: [Rollout], of rows: StepRows, path: String
+  ) throws(DataError) {
+    let waiting = rows.rows.filter(needsRollout)
+    let longest = configuration.generation.maxNewTokens
+    let isWhole =
+      rollouts.map(\.row) == waiting.map(\.index)
+      && zip(rollouts, waiting).allSatisfy { rollout, row in
+        rollout.completions.count == (row.route.isOnline ? 2 : 1)
+          && rollout.completions.allSatisfy { $0.tokens.count <= longest }
+          && (rollout.scores != nil || rollout.failure != nil) == (row.route == .dpr)
+      }
+    guard isWhole else {
+      throw DataError(
+        path, "holds other completions than the run's rows wait for; the checkpoint is damaged")
     }
   }
 }

@@ -69,20 +69,26 @@ struct RunSources {
     stepCount = try configuration.stepCount(rows: rows.count)
   }
 
-  /// Digests of the training data, of the weight files of model and reference, and of an oracle
-  /// model's weights, configuration and tokenizer; each file once.
+  /// Digests of the training data and of the weights, configuration and tokenizer of model, reference
+  /// and an oracle model; each file once.
   func inputDigests() throws -> [(file: String, digest: String)] {
     var files = [configuration.data.train]
-    func add(_ folder: String, _ suffixes: [String]) {
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-      for name in names.sorted() where suffixes.contains(where: name.hasSuffix) {
-        let file = "\(folder)/\(name)"
-        if !files.contains(file) { files.append(file) }
-      }
+    func add(_ file: String) {
+      if !files.contains(file) { files.append(file) }
     }
-    if case .folder(let path) = configuration.model { add(path, [".safetensors"]) }
-    if let path = configuration.reference { add(path, [".safetensors"]) }
-    for model in oracleModels { add(model.folder.path, [".safetensors", ".json"]) }
+    func addFolder(_ folder: String) {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+      for name in names.sorted()
+      where [".safetensors", ".json"].contains(where: name.hasSuffix) { add("\(folder)/\(name)") }
+    }
+    switch configuration.model {
+    case .folder(let path): addFolder(path)
+    case .random(let config, let tokenizer, _):
+      add(config)
+      if tokenizer.hasSuffix(".json") { add(tokenizer) } else { addFolder(tokenizer) }
+    }
+    if let path = configuration.reference { addFolder(path) }
+    for model in oracleModels { addFolder(model.folder.path) }
     return try files.map { ($0, try digest(ofFile: $0)) }
   }
 

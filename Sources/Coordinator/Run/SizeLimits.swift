@@ -15,6 +15,12 @@ extension RunConfiguration {
       throw ConfigurationError(
         "batch.pairs must be at most \(SizeLimits.rows), found \(batch.pairs)")
     }
+    let (waiting, overflow) = batch.pairs.multipliedReportingOverflow(by: generation.every)
+    guard !overflow, waiting <= SizeLimits.rows else {
+      throw ConfigurationError(
+        "batch.pairs (\(batch.pairs)) times generation.every (\(generation.every)) must be at most "
+          + "\(SizeLimits.rows) rows, whose responses wait in memory; lower generation.every")
+    }
     guard generation.maxNewTokens <= SizeLimits.newTokens else {
       throw ConfigurationError(
         "generation.max_new_tokens must be at most \(SizeLimits.newTokens), found "

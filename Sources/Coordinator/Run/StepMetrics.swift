@@ -64,7 +64,9 @@ extension MetricLine {
       add("\(prefix)entropy", kept.reduce(0) { $0 + $1.entropy } / tokens)
       add("\(prefix)mean_token_accuracy", kept.reduce(0) { $0 + $1.correctTokens } / tokens)
     }
-    let pairs = kept.map { OrientedPair($0, row: rows[$0.index], beta: beta) }
+    // Own responses without a label have no order.
+    let pairs = kept.filter { $0.chosen != 0.5 || !rows[$0.index].route.isOnline }
+      .map { OrientedPair($0, row: rows[$0.index], beta: beta) }
     add("\(prefix)logps/chosen", meanOf: pairs.map(\.chosenLog))
     add("\(prefix)logps/rejected", meanOf: pairs.map(\.rejectedLog))
     // Means over tokens, as TRL's.
@@ -150,14 +152,20 @@ extension TrainingRun {
       guard case .sampled = rows[$0.index].label else { return false }
       return true
     }
+    // At u = 0 the policy has no preference to agree with.
     line.add(
-      "sail/flip_rate", meanOf: drawn.map { ($0.chosen == 1) == ($0.u > 0) ? 0 : 1 })
+      "sail/flip_rate",
+      meanOf: drawn.filter { abs($0.u) >= tieWidth }.map {
+        ($0.chosen == 1) == ($0.u > 0) ? 0 : 1
+      })
     // T2 and T3 of such a row together push the drawn order down (SAIL.md §5.5).
     let reversed = drawn.filter {
       1 + objective(for: rows[$0.index].route).preferenceCoefficient * $0.value < 0
     }
     line.add("sail/reversed", reversed.count)
-    let judged = kept.filter { rows[$0.index].route == .dpr && $0.chosen != 0.5 }
+    let judged = kept.filter {
+      rows[$0.index].route == .dpr && $0.chosen != 0.5 && abs($0.u) >= tieWidth
+    }
     line.add(
       "sail/label_agreement",
       meanOf: judged.map { ($0.chosen == 1) == ($0.u > 0) ? 1 : 0 })

@@ -2,6 +2,7 @@ import Checkpoint
 import Comm
 import Foundation
 import JSONText
+import Worker
 
 /// What `sail train` is asked beside the run file.
 public struct TrainOptions: Sendable {
@@ -37,6 +38,9 @@ public struct TrainOptions: Sendable {
 
 /// Steps in a row that may fail to be finite before the run stops.
 private let nonFiniteLimit = 3
+
+/// Steps in a row of whose rows the oracle may score none before the run stops.
+private let failedOracleLimit = 3
 
 /// Why a run stopped before its end.
 public struct TrainingError: Error, CustomStringConvertible, Sendable {
@@ -151,6 +155,7 @@ extension TrainingRun {
           try folder.log("step \(outcome.step): \(warning)")
         }
       }
+      try communicator.agree { try reportOracleFailures(outcome, progress: progress) }
       if !outcome.isApplied {
         try communicator.agree { try reportNonFinite(outcome, progress: progress) }
       }
@@ -185,6 +190,27 @@ extension TrainingRun {
     return 0
   }
 
+  /// Says that an oracle failed on rows, the first time and where no row of a step is left; ends the
+  /// run after too many such steps in a row.
+  private func reportOracleFailures(_ outcome: StepOutcome, progress: ProgressLine) throws {
+    let asked = outcome.rows.rows.filter { $0.route == .dpr }
+    if asked.isEmpty { return }
+    let failures = asked.compactMap { outcome.rows.online[$0.index]?.failure }
+    failedOracleSteps = failures.count == asked.count ? failedOracleSteps + 1 : 0
+    guard let reason = failures.first else { return }
+    let sentence =
+      "step \(outcome.step): the oracle failed on \(failures.count) of \(asked.count) rows, which "
+      + "are left out; the first reason: \(reason)"
+    if isLeader { try folder.log(sentence) }
+    if !hasReportedOracleFailure { progress.note("warning: " + sentence) }
+    hasReportedOracleFailure = true
+    guard failedOracleSteps >= failedOracleLimit else { return }
+    throw OracleError(
+      "\(failedOracleSteps) steps in a row had no row that the oracle could score (the last: step "
+        + "\(outcome.step)); mend the oracle and go on with --resume auto; the first reason: "
+        + reason)
+  }
+
   /// Saves the rows of a step that was not applied; ends the run after too many in a row.
   private func reportNonFinite(_ outcome: StepOutcome, progress: ProgressLine) throws {
     let file = folder.path + "/nonfinite-step-\(outcome.step).jsonl"
@@ -197,7 +223,7 @@ extension TrainingRun {
       progress.note("warning: " + sentence)
       try folder.log(sentence)
     }
-    guard nonFiniteCount >= nonFiniteLimit else { return }
+    guard nonFiniteCount >= min(nonFiniteLimit, stepCount) else { return }
     throw TrainingError(
       description:
         "\(nonFiniteCount) steps in a row had a loss or gradient that is not finite (the last: "

@@ -16,6 +16,7 @@ extension TrainingRun {
     let isHere = try communicator.broadcast(
       bytes: isLeader && isComplete(finalPath) ? [1] : [0], from: 0)
     if isHere == [1] { return }
+    try checkWeights(communicator: communicator)
     var pending: PendingFolder?
     if isLeader {
       pending = try PendingFolder(finalPath: finalPath)
@@ -55,6 +56,18 @@ extension TrainingRun {
       try removeOldCheckpoints()
     }
     try communicator.barrier()
+  }
+
+  /// Ends the run where an update left weights that are not finite, before they replace good ones.
+  private func checkWeights(communicator: borrowing Communicator) throws {
+    let own = worker.compute.squaredNorms(
+      memory.policy.base + optimizer.slice.lowerBound, count: optimizer.slice.count)
+    guard try communicator.allGather(own).joined().reduce(0, +).isFinite else {
+      throw TrainingError(
+        description:
+          "after step \(step) the weights are not finite; nothing was saved of them: lower "
+          + "optimizer.learning_rate and go on from an earlier checkpoint of \(folder.checkpoints)")
+    }
   }
 
   private func sliceName(_ rank: Int) -> String {
@@ -141,7 +154,7 @@ struct SavedState {
     let source = folder + "/state.json"
     let json = try parseJSON(try readFile(source, what: "checkpoint state"), source: source)
     func whole(_ key: String, in value: JSON) throws -> Int {
-      guard let number = value[key]?.integer, number >= 0 else {
+      guard let number = value[key]?.integer, number >= 0, number < 1 << 53 else {
         throw CheckpointError("\(source): \"\(key)\" must be a whole number from 0")
       }
       return number
@@ -174,6 +187,9 @@ struct SavedState {
       }
       slices.append((file, start..<start + count))
       end = start + count
+    }
+    guard Set(slices.map(\.file)).count == slices.count else {
+      throw CheckpointError("\(source): two of its slices name the same file")
     }
     guard end == floatCount else {
       throw CheckpointError("\(source): its slices cover \(end) of \(floatCount) weights")

@@ -115,6 +115,7 @@ extension TrainingRun {
       .array([row.first, row.second].map { .string(model.tokenizer.decode($0)) }))
     let rollout = outcome.rows.online[result.index]
     add("scores", rollout?.scores.map(numbers) ?? .null)
+    if let failure = rollout?.failure { add("error", .string(failure)) }
     add("label", row.label.json)
     add("chosen", result.chosen == 0.5 ? .null : .integer(result.chosen == 1 ? 0 : 1))
     add("u", .number(result.u))

@@ -52,7 +52,7 @@ extension TrainingRun {
     let window = steps.map { $0 == steps.lowerBound ? current : plannedRows(step: $0) }
     for step in steps { pendingRollouts[step] = [] }
     let waiting = zip(steps, window).flatMap { step, rows in
-      rows.rows.filter { $0.route.isOnline || needsReferenceResponse($0) }.map { (step, $0) }
+      rows.rows.filter(needsRollout).map { (step, $0) }
     }
     if waiting.isEmpty { return }
     let groupCount = configuration.batch.groups
@@ -83,9 +83,11 @@ extension TrainingRun {
     }
   }
 
-  private func needsReferenceResponse(_ row: PairRow) -> Bool {
-    row.route == .offline && configuration.objective.revkl > 0
-      && configuration.objective.revklOn == .reference
+  /// Whether a row waits for completions: two of the policy, or one of the reference for RevKL.
+  func needsRollout(_ row: PairRow) -> Bool {
+    row.route.isOnline
+      || row.route == .offline && configuration.objective.revkl > 0
+        && configuration.objective.revklOn == .reference
   }
 
   private func generate(_ rows: [PairRow], step: Int) -> [Rollout] {
@@ -128,7 +130,7 @@ extension TrainingRun {
         rollouts[position].scores = penalized(
           scores, of: rollouts[position].completions,
           by: configuration.generation.missingEosPenalty)
-      case .failed: rollouts[position].hasFailed = true
+      case .failed(let reason): rollouts[position].failure = String(reason.prefix(500))
       }
     }
   }
@@ -145,7 +147,7 @@ extension TrainingRun {
       rows.rows[index].generated = rollout.completions.reduce(0) { $0 + $1.drawLogProbability }
     }
     if rows.rows[index].route == .dpr { rows.rows[index].label = oracleLabel(rollout) }
-    rows.rows[index].isDropped = rollout.hasFailed
+    rows.rows[index].isDropped = rollout.failure != nil
     rows.online[index] = rollout
   }
 

@@ -37,6 +37,9 @@ final class TrainingRun {
   var previousValue = -0.6931471805599453
   /// Steps in a row that were not applied because a number was not finite.
   var nonFiniteCount = 0
+  /// Steps in a row in which the oracle failed on every row, and whether a failure was said.
+  var failedOracleSteps = 0
+  var hasReportedOracleFailure = false
   /// Completions generated for steps to come, by step; each step takes its own out.
   var pendingRollouts: [Int: [Rollout]] = [:]
   /// Tokens generated in the current step.

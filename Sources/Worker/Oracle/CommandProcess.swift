@@ -43,9 +43,6 @@ final class CommandProcess {
   /// Whether the program has closed its output, or has ended.
   var hasEnded: Bool { output < 0 || hasExited }
 
-  /// Whether the program has closed its input.
-  var hasClosedInput: Bool { input < 0 }
-
   /// Waits until something can be written or read, then does it once.
   ///
   /// - Parameters:
