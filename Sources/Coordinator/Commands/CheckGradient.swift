@@ -64,12 +64,12 @@ public func checkGradient(
   if displacement > 0 { try run.displaceWeights(by: displacement, communicator: communicator) }
   let start = Stopwatch.now
   let check = try GradientCheck(run, communicator: communicator) {
-    progress.show("check-gradient: \($0)", done: 0, of: 1, since: start)
+    progress.show("check-gradient · \($0)")
   }
   var comparisons: [SlopeComparison] = []
   for (index, (name, term)) in check.terms.enumerated() {
     progress.show(
-      "check-gradient: term \(name),", done: index, of: check.terms.count, since: start)
+      "check-gradient · term \(name)", done: index, of: check.terms.count, since: start)
     comparisons += try check.compare(name, term, communicator: communicator)
   }
   progress.finish()

@@ -59,15 +59,21 @@ final class ProgressLine {
 
   /// Shows how far a count of rows is.
   func show(_ what: String, done: Int, of count: Int, since start: Double) {
+    var text = "\(what) \(done)/\(count)"
+    if done > 0 {
+      let left = (Stopwatch.now - start) / Double(done) * Double(count - done)
+      text += " · \(duration(left)) left"
+    }
+    show(text)
+  }
+
+  /// Shows a text, unless one was shown a moment ago.
+  func show(_ text: String) {
     let now = Stopwatch.now
     guard isShown, isBar ? now - lastShown > 0.1 : now - lastShown > Self.plainSeconds else {
       return
     }
     lastShown = now
-    var text = "\(what) \(done)/\(count)"
-    if done > 0 {
-      text += " · \(duration((now - start) / Double(done) * Double(count - done))) left"
-    }
     write(text)
   }
 
