@@ -16,7 +16,14 @@ extension TrainingRun {
     let isHere = try communicator.broadcast(
       bytes: isLeader && isComplete(finalPath) ? [1] : [0], from: 0)
     if isHere == [1] { return }
-    try checkWeights(communicator: communicator)
+    guard try areWeightsFinite(communicator: communicator) else {
+      // Where steps are left out already, the next ones say why the run ends.
+      if nonFiniteCount > 0, step < stepCount { return }
+      throw TrainingError(
+        description:
+          "after step \(step) the weights are not finite; nothing was saved of them: lower "
+          + "optimizer.learning_rate and go on from an earlier checkpoint of \(folder.checkpoints)")
+    }
     var pending: PendingFolder?
     if isLeader {
       pending = try PendingFolder(finalPath: finalPath)
@@ -58,16 +65,11 @@ extension TrainingRun {
     try communicator.barrier()
   }
 
-  /// Ends the run where an update left weights that are not finite, before they replace good ones.
-  private func checkWeights(communicator: borrowing Communicator) throws {
+  /// Whether all weights are numbers, looked at before they replace good ones.
+  private func areWeightsFinite(communicator: borrowing Communicator) throws -> Bool {
     let own = worker.compute.squaredNorms(
       memory.policy.base + optimizer.slice.lowerBound, count: optimizer.slice.count)
-    guard try communicator.allGather(own).joined().reduce(0, +).isFinite else {
-      throw TrainingError(
-        description:
-          "after step \(step) the weights are not finite; nothing was saved of them: lower "
-          + "optimizer.learning_rate and go on from an earlier checkpoint of \(folder.checkpoints)")
-    }
+    return try communicator.allGather(own).joined().reduce(0, +).isFinite
   }
 
   private func sliceName(_ rank: Int) -> String {
