@@ -72,8 +72,7 @@ public final class DecoderBackward {
       flushVocabularyGradient(into: gradient + table.head)
       vocabularyGradient.zero()
     }
-    let angles = RotaryAngles(
-      positions: batch.positions, headSize: c.heads.size, base: c.rotaryBase)
+    let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
     for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
       mlpBackward(index, rows: rows, space, dResidual, gradient)
       attentionBackward(index, batch: batch, angles: angles, space, dResidual, gradient)
@@ -138,7 +137,9 @@ public final class DecoderBackward {
       dResidual, activation,
       addingTo: Matrix(
         base: gradient + offsets.down, rows: c.hiddenSize, columns: c.intermediateSize))
+    biasGradient(dResidual, offsets.downBias, gradient)
     compute.swiGLUBackward(dActivation, inPlace: gateUp)
+    biasGradient(gateUp, offsets.gateUpBias, gradient)
     backwardThroughNorm(
       dOutput: gateUp, weight: offsets.gateUp,
       normed: layer.mlpNormed.matrix(rows: rows, columns: c.hiddenSize),
@@ -166,20 +167,50 @@ public final class DecoderBackward {
       dResidual, attended,
       addingTo: Matrix(
         base: gradient + offsets.attentionOutput, rows: c.hiddenSize, columns: queryColumns))
+    biasGradient(dResidual, offsets.attentionOutputBias, gradient)
     dFused.rows(batch.usedRowCount..<rows).zero()
     compute.attentionBackward(
       dAttended, output: attended, fused: fused, heads: c.heads, families: batch.families,
-      logSumExp: layer.logSumExp.base, into: dFused)
+      window: c.windows[index], logSumExp: layer.logSumExp.base, into: dFused)
     compute.rotate(
       dFused, headCount: c.heads.queryCount + c.heads.keyValueCount, angles: angles,
       inverse: true)
-    compute.biasGradient(dFused, addingTo: gradient + offsets.queryKeyValueBias)
+    headNormsBackward(layer, offsets, dFused, gradient)
+    biasGradient(dFused, offsets.queryKeyValueBias, gradient)
     backwardThroughNorm(
       dOutput: dFused, weight: offsets.queryKeyValue,
       normed: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize),
       input: layer.input.matrix(rows: rows, columns: c.hiddenSize),
       norm: offsets.attentionNorm, inverseRMS: layer.attentionInverseRMS.base, space, dResidual,
       gradient)
+  }
+
+  /// Backward of the norms of queries and keys, in place, where the decoder has them.
+  private func headNormsBackward(
+    _ layer: LayerActivations, _ offsets: ParameterTable.LayerOffsets, _ dFused: Matrix,
+    _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    guard let saved = layer.headNorms, let queryNorm = offsets.queryNorm,
+      let keyNorm = offsets.keyNorm
+    else { return }
+    let heads = configuration.heads
+    for (columns, norm, input, inverseRMS) in [
+      (heads.queries, queryNorm, saved.queries, saved.queryInverseRMS),
+      (heads.keys, keyNorm, saved.keys, saved.keyInverseRMS),
+    ] {
+      compute.rmsNormHeadsWeightGradient(
+        dFused, heads: columns, input: input.base, inverseRMS: inverseRMS.base,
+        addingTo: gradient + norm)
+      compute.rmsNormHeadsBackward(
+        dFused, heads: columns, weight: decoder.weights.base + norm, input: input.base,
+        inverseRMS: inverseRMS.base)
+    }
+  }
+
+  private func biasGradient(
+    _ dOutput: Matrix, _ offset: Int?, _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    if let offset { compute.biasGradient(dOutput, addingTo: gradient + offset) }
   }
 
   /// Backward of norm and linear layer, from the linear's output to the residual stream.

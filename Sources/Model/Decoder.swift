@@ -29,6 +29,7 @@ final class LayerActivations {
   let input: FloatBuffer
   let attentionInverseRMS: FloatBuffer
   let attentionNormed: FloatBuffer
+  let headNorms: HeadNormActivations?
   let fused: FloatBuffer
   let attended: FloatBuffer
   let logSumExp: FloatBuffer
@@ -42,6 +43,7 @@ final class LayerActivations {
     input = FloatBuffer(count: rows * c.hiddenSize)
     attentionInverseRMS = FloatBuffer(count: rows)
     attentionNormed = FloatBuffer(count: rows * c.hiddenSize)
+    headNorms = c.family.normsHeads ? HeadNormActivations(c.heads, rows: rows) : nil
     fused = FloatBuffer(count: rows * c.heads.fusedColumns)
     attended = FloatBuffer(count: rows * c.heads.queryCount * c.heads.size)
     logSumExp = FloatBuffer(count: rows * c.heads.queryCount)
@@ -50,6 +52,21 @@ final class LayerActivations {
     mlpNormed = FloatBuffer(count: rows * c.hiddenSize)
     gateUp = FloatBuffer(count: rows * 2 * c.intermediateSize)
     activation = FloatBuffer(count: rows * c.intermediateSize)
+  }
+}
+
+/// What the backward of the norms of queries and keys needs: the heads before them, and 1/RMS.
+final class HeadNormActivations {
+  let queries: FloatBuffer
+  let queryInverseRMS: FloatBuffer
+  let keys: FloatBuffer
+  let keyInverseRMS: FloatBuffer
+
+  init(_ heads: AttentionHeads, rows: Int) {
+    queries = FloatBuffer(count: rows * heads.queryCount * heads.size)
+    queryInverseRMS = FloatBuffer(count: rows * heads.queryCount)
+    keys = FloatBuffer(count: rows * heads.keyValueCount * heads.size)
+    keyInverseRMS = FloatBuffer(count: rows * heads.keyValueCount)
   }
 }
 
@@ -94,8 +111,7 @@ public final class Decoder {
     let c = configuration
     let rows = batch.rowCount
     reserve(rows: rows, keepsActivations: keepsActivations)
-    let angles = RotaryAngles(
-      positions: batch.positions, headSize: c.heads.size, base: c.rotaryBase)
+    let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
     embed(batch.tokens, into: layers[0].input.matrix(rows: rows, columns: c.hiddenSize))
     for index in 0..<c.layerCount {
       let layer = layers[keepsActivations ? index : 0]
@@ -138,13 +154,14 @@ public final class Decoder {
     let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
     projectAttentionInput(
       index, input, normed: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize),
-      inverseRMS: layer.attentionInverseRMS.base, angles: angles, into: fused)
+      inverseRMS: layer.attentionInverseRMS.base, headNorms: layer.headNorms, angles: angles,
+      into: fused)
     afterAttentionInput(fused)
     let attended = layer.attended.matrix(rows: rows, columns: queryColumns)
     attended.rows(batch.usedRowCount..<rows).zero()
     compute.attention(
-      fused, heads: c.heads, families: batch.families, into: attended,
-      logSumExp: layer.logSumExp.base)
+      fused, heads: c.heads, families: batch.families, window: c.windows[index],
+      into: attended, logSumExp: layer.logSumExp.base)
     let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
     projectAttentionOutput(index, attended, into: middle)
     compute.add(middle, input)
@@ -172,7 +189,7 @@ public final class Decoder {
 extension Decoder {
   func projectAttentionInput(
     _ index: Int, _ input: Matrix, normed: Matrix, inverseRMS: UnsafeMutablePointer<Float>,
-    angles: RotaryAngles, into fused: Matrix
+    headNorms: HeadNormActivations?, angles: RotaryAngles, into fused: Matrix
   ) {
     let c = configuration
     let offsets = weights.table.layers[index]
@@ -181,16 +198,27 @@ extension Decoder {
       inverseRMS: inverseRMS)
     compute.linear(
       normed, weights.matrix(offsets.queryKeyValue, fused.columns, c.hiddenSize), into: fused)
-    compute.addBias(fused, weights.base + offsets.queryKeyValueBias)
+    addBias(offsets.queryKeyValueBias, to: fused)
+    if let headNorms, let queryNorm = offsets.queryNorm, let keyNorm = offsets.keyNorm {
+      compute.rmsNormHeads(
+        fused, heads: c.heads.queries, weight: weights.base + queryNorm, epsilon: c.normEpsilon,
+        savingInput: headNorms.queries.base, inverseRMS: headNorms.queryInverseRMS.base)
+      compute.rmsNormHeads(
+        fused, heads: c.heads.keys, weight: weights.base + keyNorm, epsilon: c.normEpsilon,
+        savingInput: headNorms.keys.base, inverseRMS: headNorms.keyInverseRMS.base)
+    }
     compute.rotate(
       fused, headCount: c.heads.queryCount + c.heads.keyValueCount, angles: angles,
       inverse: false)
   }
 
   func projectAttentionOutput(_ index: Int, _ attended: Matrix, into output: Matrix) {
-    let offset = weights.table.layers[index].attentionOutput
+    let offsets = weights.table.layers[index]
     compute.linear(
-      attended, weights.matrix(offset, configuration.hiddenSize, queryColumns), into: output)
+      attended,
+      weights.matrix(offsets.attentionOutput, configuration.hiddenSize, queryColumns),
+      into: output)
+    addBias(offsets.attentionOutputBias, to: output)
   }
 
   func runMLP(
@@ -204,9 +232,15 @@ extension Decoder {
       inverseRMS: inverseRMS)
     compute.linear(
       normed, weights.matrix(offsets.gateUp, gateUp.columns, c.hiddenSize), into: gateUp)
+    addBias(offsets.gateUpBias, to: gateUp)
     compute.swiGLU(gateUp, into: activation)
     compute.linear(
       activation, weights.matrix(offsets.down, c.hiddenSize, c.intermediateSize), into: output)
+    addBias(offsets.downBias, to: output)
+  }
+
+  private func addBias(_ offset: Int?, to rows: Matrix) {
+    if let offset { compute.addBias(rows, weights.base + offset) }
   }
 
   /// The matrix that maps the last norm's output to logits (V, C).
@@ -224,5 +258,14 @@ extension Decoder {
       self[keyPath: buffer] = FloatBuffer(count: rows * columns)
     }
     return self[keyPath: buffer].matrix(rows: rows, columns: columns)
+  }
+}
+
+extension AttentionHeads {
+  /// The query heads among fused columns.
+  var queries: HeadColumns { HeadColumns(offset: 0, count: queryCount, size: size) }
+  /// The key heads among fused columns.
+  var keys: HeadColumns {
+    HeadColumns(offset: queryCount * size, count: keyValueCount, size: size)
   }
 }

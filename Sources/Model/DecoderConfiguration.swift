@@ -10,8 +10,10 @@ public struct ModelError: Error, CustomStringConvertible, Sendable {
   public init(_ description: String) { self.description = description }
 }
 
-/// Sizes and constants of a decoder of the Qwen2 family (Qwen1.5, Qwen2, Qwen2.5).
+/// Sizes and constants of a decoder.
 public struct DecoderConfiguration: Sendable, Equatable {
+  /// The architecture.
+  public var family: DecoderFamily
   /// Rows of the embedding, V.
   public var vocabularySize: Int
   /// Width of the residual stream, C.
@@ -22,24 +24,32 @@ public struct DecoderConfiguration: Sendable, Equatable {
   public var layerCount: Int
   /// Query, key and value heads.
   public var heads: AttentionHeads
+  /// Whether queries, keys and values have a bias.
+  public var hasQueryKeyValueBias: Bool
+  /// Whether the attention's output projection has a bias.
+  public var hasAttentionOutputBias: Bool
+  /// Whether gate, up and down projections have a bias.
+  public var hasMLPBias: Bool
+  /// Positions that each layer sees, its own included; nil: all before it.
+  public var windows: [Int?]
   /// ε of the norms.
   public var normEpsilon: Float
-  /// Base of the rotary embedding.
-  public var rotaryBase: Double
+  /// The rotary embedding.
+  public var rotary: RotaryEmbedding
+  /// Sequences beyond this have another rotary embedding, which is not implemented; nil for none.
+  public var positionLimit: PositionLimit?
   /// Whether the vocabulary projection is the embedding.
   public var tiesEmbeddings: Bool
   /// Standard deviation of random initial weights.
   public var initializerRange: Double
+}
 
-  /// Two configurations are equal if all their sizes and constants are.
-  public static func == (a: DecoderConfiguration, b: DecoderConfiguration) -> Bool {
-    a.vocabularySize == b.vocabularySize && a.hiddenSize == b.hiddenSize
-      && a.intermediateSize == b.intermediateSize && a.layerCount == b.layerCount
-      && a.heads.queryCount == b.heads.queryCount
-      && a.heads.keyValueCount == b.heads.keyValueCount && a.heads.size == b.heads.size
-      && a.normEpsilon == b.normEpsilon && a.rotaryBase == b.rotaryBase
-      && a.tiesEmbeddings == b.tiesEmbeddings
-  }
+/// The length up to which a rotary embedding does not depend on the whole sequence.
+public struct PositionLimit: Sendable, Equatable {
+  /// The most positions of a sequence.
+  public var count: Int
+  /// What begins beyond, for messages.
+  public var reason: String
 }
 
 extension DecoderConfiguration {
@@ -54,62 +64,23 @@ extension DecoderConfiguration {
     guard json.members != nil else {
       throw ModelError("\(source): expected a JSON object, found \(json.kind)")
     }
-    let type = try reader.string("model_type")
-    guard type == "qwen2" else {
-      throw reader.unsupported("model_type", "\"\(type)\"", supported: "\"qwen2\"")
-    }
-    if let architecture = try reader.strings("architectures").first,
-      architecture != "Qwen2ForCausalLM"
-    {
-      throw reader.unsupported(
-        "architectures", "\"\(architecture)\"", supported: "\"Qwen2ForCausalLM\"")
-    }
-    let activation = try reader.string("hidden_act", default: "silu")
-    guard activation == "silu" else {
-      throw reader.unsupported("hidden_act", "\"\(activation)\"", supported: "\"silu\"")
-    }
-    if json["quantization_config"].map({ !$0.isNull }) ?? false {
-      throw reader.unsupported("quantization_config", "set", supported: "plain weights")
-    }
-    // Qwen writes sliding_window always; it is in force only with use_sliding_window.
-    if try reader.boolean("use_sliding_window") {
-      throw reader.unsupported("use_sliding_window", "true", supported: "full attention")
-    }
-    if let layer = try reader.strings("layer_types").first(where: { $0 != "full_attention" }) {
-      throw reader.unsupported("layer_types", "\"\(layer)\"", supported: "\"full_attention\"")
-    }
+    family = try reader.family()
+    try reader.refuseOtherComputations()
 
     vocabularySize = try reader.size("vocab_size", limit: 1 << 24)
     hiddenSize = try reader.size("hidden_size", limit: 1 << 20)
     intermediateSize = try reader.size("intermediate_size", limit: 1 << 22)
     layerCount = try reader.size("num_hidden_layers", limit: 4096)
-    let queryCount = try reader.size("num_attention_heads", limit: 65536)
-    let keyValueCount = try reader.size(
-      "num_key_value_heads", limit: 65536, default: queryCount)
-    guard queryCount % keyValueCount == 0 else {
-      throw ModelError(
-        "\(source): num_attention_heads (\(queryCount)) must be a multiple of "
-          + "num_key_value_heads (\(keyValueCount))")
-    }
-    guard hiddenSize % queryCount == 0 || json["head_dim"]?.integer != nil else {
-      throw ModelError(
-        "\(source): hidden_size (\(hiddenSize)) must be a multiple of num_attention_heads "
-          + "(\(queryCount))")
-    }
-    let headSize = try reader.size(
-      "head_dim", limit: 65536, default: max(1, hiddenSize / queryCount))
-    guard headSize % 2 == 0 else {
-      throw ModelError("\(source): the head size must be even, found \(headSize)")
-    }
-    heads = AttentionHeads(
-      queryCount: queryCount, keyValueCount: keyValueCount, size: headSize)
-    let epsilon = try reader.positive("rms_norm_eps", default: 1e-6)
+    heads = try reader.heads(family, hiddenSize: hiddenSize)
+    (hasQueryKeyValueBias, hasAttentionOutputBias, hasMLPBias) = try reader.biases(family)
+    windows = try reader.windows(family, layerCount: layerCount)
+    let epsilon = try reader.positive("rms_norm_eps", default: family.defaultEpsilon)
     normEpsilon = Float(epsilon)
     // Also after rounding: rows of zeros are divided by its root.
     guard normEpsilon.isNormal else {
       throw ModelError("\(source): rms_norm_eps \(epsilon) is out of the range of 32-bit floats")
     }
-    rotaryBase = try reader.rotaryBase()
+    (rotary, positionLimit) = try reader.rotary(family, headSize: heads.size)
     tiesEmbeddings = try reader.boolean("tie_word_embeddings")
     initializerRange = try reader.positive("initializer_range", default: 0.02)
     guard ParameterTable.floatCount(of: self) != nil else {
@@ -118,90 +89,122 @@ extension DecoderConfiguration {
   }
 }
 
-private struct ConfigurationReader {
-  let json: JSON
-  let source: String
-
-  func unsupported(_ key: String, _ found: String, supported: String) -> ModelError {
-    ModelError("\(source): \(key) \(found) is not implemented; Sail supports \(supported)")
-  }
-
-  func string(_ key: String, default fallback: String? = nil) throws(ModelError) -> String {
-    switch json[key] {
-    case .some(.string(let text)): return text
-    case nil, .some(.null):
-      guard let fallback else { throw ModelError("\(source): the key \"\(key)\" is missing") }
-      return fallback
-    case .some(let other):
-      throw ModelError("\(source): \(key) must be a string, found \(other.kind)")
+// What the families differ in.
+extension ConfigurationReader {
+  fileprivate func family() throws(ModelError) -> DecoderFamily {
+    let type = try string("model_type")
+    guard let family = DecoderFamily.all.first(where: { $0.modelType == type }) else {
+      throw unsupported(
+        "model_type", "\"\(type)\"",
+        supported: DecoderFamily.all.map { "\"\($0.modelType)\"" }.joined(separator: ", "))
     }
-  }
-
-  /// False where the key is missing.
-  func boolean(_ key: String) throws(ModelError) -> Bool {
-    guard let value = json[key], !value.isNull else { return false }
-    guard let boolean = value.boolean else {
-      throw ModelError("\(source): \(key) must be true or false, found \(value.text)")
+    let expected = "\(family.classPrefix)ForCausalLM"
+    if let architecture = try strings("architectures").first, architecture != expected {
+      throw unsupported("architectures", "\"\(architecture)\"", supported: "\"\(expected)\"")
     }
-    return boolean
+    return family
   }
 
-  /// None where the key is missing.
-  func strings(_ key: String) throws(ModelError) -> [String] {
-    guard let value = json[key], !value.isNull else { return [] }
-    let texts = value.elements?.compactMap(\.string)
-    guard let texts, texts.count == value.elements?.count else {
-      throw ModelError("\(source): \(key) must be an array of strings, found \(value.text)")
+  /// Refuses by name what would be computed otherwise than the families here are.
+  fileprivate func refuseOtherComputations() throws(ModelError) {
+    let activation = try string("hidden_act", default: "silu")
+    guard activation == "silu" else {
+      throw unsupported("hidden_act", "\"\(activation)\"", supported: "\"silu\"")
     }
-    return texts
-  }
-
-  func size(_ key: String, limit: Int, default fallback: Int? = nil) throws(ModelError) -> Int {
-    switch json[key] {
-    case .some(.integer(let value)):
-      guard value >= 1, value <= Int64(limit) else {
-        throw ModelError("\(source): \(key) must be between 1 and \(limit), found \(value)")
+    for key in ["quantization_config", "num_experts", "num_local_experts", "alibi"] {
+      guard let value = json[key], !value.isNull, value.boolean != false, value.number != 0 else {
+        continue
       }
-      return Int(value)
-    case nil, .some(.null):
-      guard let fallback else { throw ModelError("\(source): the key \"\(key)\" is missing") }
-      return fallback
-    case .some(let other):
-      throw ModelError("\(source): \(key) must be a whole number, found \(other.kind)")
+      let found = value.members == nil ? value.text : "set"
+      throw unsupported(key, found, supported: "dense decoders with plain weights")
     }
   }
 
-  func positive(_ key: String, default fallback: Double) throws(ModelError) -> Double {
-    try positive(json[key], key, default: fallback)
+  fileprivate func heads(_ family: DecoderFamily, hiddenSize: Int) throws(ModelError)
+    -> AttentionHeads
+  {
+    let queryCount = try size("num_attention_heads", limit: 65536)
+    // A key that is there but null means as many as query heads.
+    let fallback = json["num_key_value_heads"] == nil ? family.defaultKeyValueHeadCount : nil
+    let keyValueCount = try size(
+      "num_key_value_heads", limit: 65536, default: fallback ?? queryCount)
+    guard queryCount % keyValueCount == 0 else {
+      throw ModelError(
+        "\(source): num_attention_heads (\(queryCount)) must be a multiple of "
+          + "num_key_value_heads (\(keyValueCount))")
+    }
+    let sizeFallback = json["head_dim"] == nil ? family.defaultHeadSize : nil
+    guard
+      hiddenSize % queryCount == 0 || json["head_dim"]?.integer != nil || sizeFallback != nil
+    else {
+      throw ModelError(
+        "\(source): hidden_size (\(hiddenSize)) must be a multiple of num_attention_heads "
+          + "(\(queryCount))")
+    }
+    let headSize = try size(
+      "head_dim", limit: 65536, default: sizeFallback ?? max(1, hiddenSize / queryCount))
+    guard headSize % 2 == 0 else {
+      throw ModelError("\(source): the head size must be even, found \(headSize)")
+    }
+    return AttentionHeads(queryCount: queryCount, keyValueCount: keyValueCount, size: headSize)
   }
 
-  private func positive(
-    _ value: JSON?, _ key: String, default fallback: Double
-  ) throws(ModelError) -> Double {
-    guard let value, !value.isNull else { return fallback }
-    guard let number = value.number, number.isFinite, number > 0 else {
-      throw ModelError("\(source): \(key) must be a positive number, found \(value.text)")
+  fileprivate func biases(_ family: DecoderFamily) throws(ModelError)
+    -> (queryKeyValue: Bool, attentionOutput: Bool, mlp: Bool)
+  {
+    switch family.biases {
+    case .none: return (false, false, false)
+    case .queryKeyValue: return (true, false, false)
+    case .configured(let hasMLPKey):
+      let attention = try boolean("attention_bias")
+      let mlp = try boolean("mlp_bias")
+      return (attention, attention, hasMLPKey && mlp)
     }
-    return number
   }
 
-  /// `rope_theta` at the top, or in `rope_parameters` as transformers 5 writes it.
-  func rotaryBase() throws(ModelError) -> Double {
-    for key in ["rope_scaling", "rope_parameters"] {
-      guard let parameters = json[key], !parameters.isNull else { continue }
-      guard parameters.members != nil else {
-        throw ModelError("\(source): \(key) must be an object, found \(parameters.kind)")
-      }
-      let inner = ConfigurationReader(json: parameters, source: "\(source), \(key)")
-      let type = try inner.string(
-        "rope_type", default: try inner.string("type", default: "default"))
-      guard type == "default" else {
-        throw unsupported("\(key).rope_type", "\"\(type)\"", supported: "\"default\"")
-      }
-      if let base = parameters["rope_theta"] {
-        return try positive(base, "\(key).rope_theta", default: 10000)
-      }
+  fileprivate func windows(_ family: DecoderFamily, layerCount: Int) throws(ModelError) -> [Int?] {
+    let types = try strings("layer_types")
+    if let type = types.first(where: { $0 != "full_attention" && $0 != "sliding_attention" }) {
+      throw unsupported(
+        "layer_types", "\"\(type)\"", supported: "\"full_attention\", \"sliding_attention\"")
     }
-    return try positive("rope_theta", default: 10000)
+    guard types.isEmpty || types.count == layerCount else {
+      throw ModelError(
+        "\(source): layer_types has \(types.count) entries, but num_hidden_layers is \(layerCount)")
+    }
+    switch family.windows {
+    case .none:
+      guard !types.contains("sliding_attention") else {
+        throw unsupported(
+          "layer_types", "\"sliding_attention\"",
+          supported: "\"full_attention\" for \(family.modelType)")
+      }
+      return Array(repeating: nil, count: layerCount)
+    case .everyLayer(let missing):
+      let window = try optionalSize("sliding_window", limit: 1 << 40, missing: missing)
+      // Every layer is alike here; a list that says otherwise is of another architecture.
+      guard types.isEmpty || Set(types) == [window == nil ? "full_attention" : "sliding_attention"]
+      else {
+        throw unsupported(
+          "layer_types", "of several kinds",
+          supported: "one kind of layer for \(family.modelType), as sliding_window says")
+      }
+      return Array(repeating: window, count: layerCount)
+    case .upperLayers:
+      // Qwen writes sliding_window always; it is in force only with use_sliding_window.
+      let isUsed = try boolean("use_sliding_window")
+      let window = try optionalSize("sliding_window", limit: 1 << 40, missing: 4096)
+      guard isUsed, let window else {
+        guard !types.contains("sliding_attention") else {
+          throw ModelError(
+            "\(source): layer_types has \"sliding_attention\", but use_sliding_window or "
+              + "sliding_window says that there is none")
+        }
+        return Array(repeating: nil, count: layerCount)
+      }
+      if !types.isEmpty { return types.map { $0 == "sliding_attention" ? window : nil } }
+      let first = try wholeNumber("max_window_layers", default: 28)
+      return (0..<layerCount).map { $0 >= first ? window : nil }
+    }
   }
 }

@@ -172,7 +172,7 @@ extension Decoder {
     let stream = space.stream.matrix(rows: rows, columns: c.hiddenSize)
     embed(live.compactMap(\.completion.tokens.last), into: stream)
     let positions = live.map { Int32($0.prompt.count + $0.completion.tokens.count - 1) }
-    let angles = RotaryAngles(positions: positions, headSize: c.heads.size, base: c.rotaryBase)
+    let angles = RotaryAngles(positions: positions, embedding: c.rotary)
     let fused = space.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
     let normed = space.normed.matrix(rows: rows, columns: c.hiddenSize)
     let projected = space.projected.matrix(rows: rows, columns: c.hiddenSize)
@@ -181,8 +181,8 @@ extension Decoder {
     let activation = space.activation.matrix(rows: rows, columns: c.intermediateSize)
     for layer in 0..<c.layerCount {
       projectAttentionInput(
-        layer, stream, normed: normed, inverseRMS: space.inverseRMS.base, angles: angles,
-        into: fused)
+        layer, stream, normed: normed, inverseRMS: space.inverseRMS.base,
+        headNorms: space.headNorms, angles: angles, into: fused)
       for (index, row) in live.enumerated() {
         row.own.store(
           fused.row(index), layer: layer, position: row.completion.tokens.count - 1)
@@ -191,7 +191,7 @@ extension Decoder {
         fused, heads: c.heads,
         shared: live.map { $0.prompt.layer(layer, count: $0.prompt.count) },
         own: live.map { $0.own.layer(layer, count: $0.completion.tokens.count) },
-        into: attended)
+        window: c.windows[layer], into: attended)
       projectAttentionOutput(layer, attended, into: projected)
       compute.add(stream, projected)
       runMLP(
@@ -219,6 +219,7 @@ private struct DecodeWorkspace {
   let stream: FloatBuffer
   let inverseRMS: FloatBuffer
   let normed: FloatBuffer
+  let headNorms: HeadNormActivations?
   let fused: FloatBuffer
   let attended: FloatBuffer
   let projected: FloatBuffer
@@ -229,6 +230,7 @@ private struct DecodeWorkspace {
     stream = FloatBuffer(count: rows * c.hiddenSize)
     inverseRMS = FloatBuffer(count: rows)
     normed = FloatBuffer(count: rows * c.hiddenSize)
+    headNorms = c.family.normsHeads ? HeadNormActivations(c.heads, rows: rows) : nil
     fused = FloatBuffer(count: rows * c.heads.fusedColumns)
     attended = FloatBuffer(count: rows * c.heads.queryCount * c.heads.size)
     projected = FloatBuffer(count: rows * c.hiddenSize)

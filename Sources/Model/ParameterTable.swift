@@ -15,8 +15,8 @@ public struct Parameter: Sendable {
 /// Where every tensor of a decoder lies in one flat allocation.
 ///
 /// Weights, gradient and moments all use this one table. Queries, keys and values lie together, as
-/// do gate and up, so that each is one product. Every block starts on a multiple of 16 floats; the
-/// gaps are zero and stay zero.
+/// do gate and up, so that each is one product, whether a folder holds them as one tensor or as
+/// several. Every block starts on a multiple of 16 floats; the gaps are zero and stay zero.
 public struct ParameterTable: Sendable {
   /// The tensors in order of their offsets.
   public private(set) var parameters: [Parameter] = []
@@ -31,15 +31,20 @@ public struct ParameterTable: Sendable {
   /// Offset of the vocabulary projection (V, C); the embedding's if tied.
   public private(set) var head = 0
 
-  /// Offsets of one layer's tensors.
+  /// Offsets of one layer's tensors, nil where the decoder has no such tensor.
   public struct LayerOffsets: Sendable {
     var attentionNorm = 0
     var queryKeyValue = 0
-    var queryKeyValueBias = 0
+    var queryKeyValueBias: Int?
+    var queryNorm: Int?
+    var keyNorm: Int?
     var attentionOutput = 0
+    var attentionOutputBias: Int?
     var mlpNorm = 0
     var gateUp = 0
+    var gateUpBias: Int?
     var down = 0
+    var downBias: Int?
   }
 
   /// The table of a decoder.
@@ -47,29 +52,32 @@ public struct ParameterTable: Sendable {
     let c = configuration
     let hidden = c.hiddenSize
     let queries = c.heads.queryCount * c.heads.size
-    let keys = c.heads.keyValueCount * c.heads.size
     embedding = place([("model.embed_tokens.weight", [c.vocabularySize, hidden])])
     for layer in 0..<c.layerCount {
       let prefix = "model.layers.\(layer)."
       let attention = prefix + "self_attn."
+      let mlp = prefix + "mlp."
       var offsets = LayerOffsets()
       offsets.attentionNorm = place([(prefix + "input_layernorm.weight", [hidden])])
-      offsets.queryKeyValue = place([
-        (attention + "q_proj.weight", [queries, hidden]),
-        (attention + "k_proj.weight", [keys, hidden]),
-        (attention + "v_proj.weight", [keys, hidden]),
-      ])
-      offsets.queryKeyValueBias = place([
-        (attention + "q_proj.bias", [queries]), (attention + "k_proj.bias", [keys]),
-        (attention + "v_proj.bias", [keys]),
-      ])
-      offsets.attentionOutput = place([(attention + "o_proj.weight", [hidden, queries])])
+      offsets.queryKeyValue = place(c.queryKeyValueParts, in: attention, inputs: hidden)
+      if c.hasQueryKeyValueBias {
+        offsets.queryKeyValueBias = placeBiases(c.queryKeyValueParts, in: attention)
+      }
+      if c.family.normsHeads {
+        offsets.queryNorm = place([(attention + "q_norm.weight", [c.heads.size])])
+        offsets.keyNorm = place([(attention + "k_norm.weight", [c.heads.size])])
+      }
+      let output = [("o_proj", hidden)]
+      offsets.attentionOutput = place(output, in: attention, inputs: queries)
+      if c.hasAttentionOutputBias {
+        offsets.attentionOutputBias = placeBiases(output, in: attention)
+      }
       offsets.mlpNorm = place([(prefix + "post_attention_layernorm.weight", [hidden])])
-      offsets.gateUp = place([
-        (prefix + "mlp.gate_proj.weight", [c.intermediateSize, hidden]),
-        (prefix + "mlp.up_proj.weight", [c.intermediateSize, hidden]),
-      ])
-      offsets.down = place([(prefix + "mlp.down_proj.weight", [hidden, c.intermediateSize])])
+      offsets.gateUp = place(c.gateUpParts, in: mlp, inputs: hidden)
+      if c.hasMLPBias { offsets.gateUpBias = placeBiases(c.gateUpParts, in: mlp) }
+      let down = [("down_proj", hidden)]
+      offsets.down = place(down, in: mlp, inputs: c.intermediateSize)
+      if c.hasMLPBias { offsets.downBias = placeBiases(down, in: mlp) }
       layers.append(offsets)
     }
     finalNorm = place([("model.norm.weight", [hidden])])
@@ -88,8 +96,8 @@ public struct ParameterTable: Sendable {
     func product(_ a: Int, _ b: Int) -> Double { Double(a) * Double(b) }
     let attention = Double(c.heads.fusedColumns + c.heads.queryCount * c.heads.size)
     let layer =
-      attention * Double(c.hiddenSize + 1) + 3 * product(c.intermediateSize, c.hiddenSize)
-      + 2 * Double(c.hiddenSize) + 128
+      attention * Double(c.hiddenSize + 1) + 3 * product(c.intermediateSize, c.hiddenSize + 1)
+      + 4 * Double(c.hiddenSize) + 2 * Double(c.heads.size) + 256
     let all = layer * Double(c.layerCount) + 2 * product(c.vocabularySize, c.hiddenSize)
     return all < 1_099_511_627_776 ? Int(all) : nil
   }
@@ -105,9 +113,40 @@ public struct ParameterTable: Sendable {
     }
     return start
   }
+
+  /// Places linear layers that are one product; `parts` are their names and outputs.
+  private mutating func place(
+    _ parts: [(name: String, outputs: Int)], in prefix: String, inputs: Int
+  ) -> Int {
+    place(parts.map { (prefix + $0.name + ".weight", [$0.outputs, inputs]) })
+  }
+
+  /// Places the biases of linear layers that are one product.
+  private mutating func placeBiases(
+    _ parts: [(name: String, outputs: Int)], in prefix: String
+  ) -> Int {
+    place(parts.map { (prefix + $0.name + ".bias", [$0.outputs]) })
+  }
 }
 
-/// Fills part of a flat allocation with random weights as transformers initialises a Qwen2 model.
+extension DecoderConfiguration {
+  /// The linear layers that make queries, keys and values, as the family's folders hold them.
+  var queryKeyValueParts: [(name: String, outputs: Int)] {
+    let keys = heads.keyValueCount * heads.size
+    return family.fusesProjections
+      ? [("qkv_proj", heads.fusedColumns)]
+      : [("q_proj", heads.queryCount * heads.size), ("k_proj", keys), ("v_proj", keys)]
+  }
+
+  /// The linear layers that make gate and up, as the family's folders hold them.
+  var gateUpParts: [(name: String, outputs: Int)] {
+    family.fusesProjections
+      ? [("gate_up_proj", 2 * intermediateSize)]
+      : [("gate_proj", intermediateSize), ("up_proj", intermediateSize)]
+  }
+}
+
+/// Fills part of a flat allocation with random weights as transformers initialises a decoder.
 ///
 /// Matrices are normal with the configuration's `initializer_range`, biases 0, norm weights 1. Each
 /// number is keyed by (seed, tensor, index), so that all parts together are the same for any cut.

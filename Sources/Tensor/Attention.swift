@@ -33,7 +33,7 @@ public struct AttentionFamily: Sendable {
 }
 
 /// Heads of a decoder's attention; grouped queries share a key/value head.
-public struct AttentionHeads: Sendable {
+public struct AttentionHeads: Sendable, Equatable {
   /// Number of query heads.
   public var queryCount: Int
   /// Number of key and value heads; divides `queryCount`.
@@ -57,16 +57,18 @@ public struct AttentionHeads: Sendable {
 extension Compute {
   /// Causal attention over a packed batch: out = softmax(q kᵀ/√size + mask) v for every head.
   ///
-  /// One task is a family and a key/value head; no two tasks share a sum.
+  /// One task is a family and a key/value head; no two tasks share a sum. A row sees itself and what is
+  /// before it: all of it, or the nearest `window` − 1 positions (Beltagy et al., arXiv 2004.05150).
   /// - Parameters:
   ///   - fused: rotated queries and keys, and values, side by side (T, (Q + 2 K) · size).
   ///   - heads: the heads.
   ///   - families: which rows see which; rows in none are left alone.
+  ///   - window: positions that a row sees, its own included; nil for all.
   ///   - output: (T, Q · size), the families' rows overwritten.
   ///   - logSumExp: (Q, T) log of each soft-max's denominator, overwritten, for the backward.
   public func attention(
-    _ fused: Matrix, heads: AttentionHeads, families: [AttentionFamily], into output: Matrix,
-    logSumExp: UnsafeMutablePointer<Float>
+    _ fused: Matrix, heads: AttentionHeads, families: [AttentionFamily], window: Int? = nil,
+    into output: Matrix, logSumExp: UnsafeMutablePointer<Float>
   ) {
     precondition(fused.columns == heads.fusedColumns)
     precondition(output.columns == heads.queryCount * heads.size && output.rows == fused.rows)
@@ -87,14 +89,15 @@ extension Compute {
           gather(fused, heads.valueOffset(keyValueHead), size, segment, into: value)
           for head in heads.queryHeads(of: keyValueHead) {
             for start in stride(from: 0, to: segment.rows.count, by: tile) {
-              let block = QueryBlock(segment, start: start)
+              let block = QueryBlock(segment, start: start, window: window)
+              let first = block.firstKey * size
               gatherQueries(fused, head: head, heads, block, into: query)
               engines[thread].multiply(
                 ProductShape(rows: tile, columns: block.keys, inner: size, transposesB: true),
-                query, key, into: scores)
+                query, key + first, into: scores)
               softmax(scores, block, logSumExp: logSumExp + head * fused.rows)
               engines[thread].multiply(
-                ProductShape(rows: tile, columns: size, inner: block.keys), scores, value,
+                ProductShape(rows: tile, columns: size, inner: block.keys), scores, value + first,
                 into: result)
               for row in 0..<block.count {
                 (output.row(block.firstRow + row) + head * size).update(
@@ -107,7 +110,7 @@ extension Compute {
     }
   }
 
-  /// Backward of ``attention(_:heads:families:into:logSumExp:)``.
+  /// Backward of ``attention(_:heads:families:window:into:logSumExp:)``.
   ///
   /// Per tile, with P recomputed from the saved log-sum-exp: dV += Pᵀ dO, dP = dO Vᵀ,
   /// dS = P ∘ (dP − ⟨dO, O⟩), dQ = dS K/√size, dK += dSᵀ Q/√size; tiles, then query heads, then
@@ -118,26 +121,28 @@ extension Compute {
   ///   - fused: queries, keys and values of the forward.
   ///   - heads: the heads.
   ///   - families: as in the forward.
+  ///   - window: as in the forward.
   ///   - logSumExp: of the forward.
   ///   - dFused: gradient of `fused`, the families' rows overwritten.
   public func attentionBackward(
     _ dOutput: Matrix, output: Matrix, fused: Matrix, heads: AttentionHeads,
-    families: [AttentionFamily], logSumExp: UnsafePointer<Float>, into dFused: Matrix
+    families: [AttentionFamily], window: Int? = nil, logSumExp: UnsafePointer<Float>,
+    into dFused: Matrix
   ) {
     pool.run(families.count * heads.keyValueCount) { task, thread in
       let keyValueHead = task % heads.keyValueCount
       for segment in families[task / heads.keyValueCount].segments {
         segmentBackward(
           segment, keyValueHead: keyValueHead, dOutput: dOutput, output: output, fused: fused,
-          heads: heads, logSumExp: logSumExp, into: dFused, thread: thread)
+          heads: heads, window: window, logSumExp: logSumExp, into: dFused, thread: thread)
       }
     }
   }
 
   private func segmentBackward(
     _ segment: AttentionSegment, keyValueHead: Int, dOutput: Matrix, output: Matrix,
-    fused: Matrix, heads: AttentionHeads, logSumExp: UnsafePointer<Float>, into dFused: Matrix,
-    thread: Int
+    fused: Matrix, heads: AttentionHeads, window: Int?, logSumExp: UnsafePointer<Float>,
+    into dFused: Matrix, thread: Int
   ) {
     let size = heads.size
     let keys = segment.paddedKeyCount
@@ -158,7 +163,8 @@ extension Compute {
       dKey.update(repeating: 0, count: 2 * keys * size)
       for head in heads.queryHeads(of: keyValueHead) {
         for start in stride(from: 0, to: segment.rows.count, by: tile) {
-          let block = QueryBlock(segment, start: start)
+          let block = QueryBlock(segment, start: start, window: window)
+          let first = block.firstKey * size
           let wide = ProductShape(rows: tile, columns: block.keys, inner: size, transposesB: true)
           let tall = ProductShape(
             rows: block.keys, columns: size, inner: tile, transposesA: true, accumulates: true)
@@ -168,10 +174,10 @@ extension Compute {
             (dResult + row * size).update(
               from: dOutput.row(block.firstRow + row) + head * size, count: size)
           }
-          engine.multiply(wide, query, key, into: scores)
+          engine.multiply(wide, query, key + first, into: scores)
           probabilities(scores, block, logSumExp: logSumExp + head * fused.rows)
-          engine.multiply(tall, scores, dResult, into: dValue)
-          engine.multiply(wide, dResult, value, into: dScores)
+          engine.multiply(tall, scores, dResult, into: dValue + first)
+          engine.multiply(wide, dResult, value + first, into: dScores)
           for row in 0..<block.count {
             let mean = dot(
               dResult + row * size, output.row(block.firstRow + row) + head * size, count: size)
@@ -183,9 +189,9 @@ extension Compute {
           }
           block.zeroUnusedRows(of: dScores, columns: block.keys)
           engine.multiply(
-            ProductShape(rows: tile, columns: size, inner: block.keys), dScores, key,
+            ProductShape(rows: tile, columns: size, inner: block.keys), dScores, key + first,
             into: dQuery)
-          engine.multiply(tall, dScores, query, into: dKey)
+          engine.multiply(tall, dScores, query, into: dKey + first)
           for row in 0..<block.count {
             let target = dFused.row(block.firstRow + row) + head * size
             let source = dQuery + row * size

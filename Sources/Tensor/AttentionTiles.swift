@@ -15,17 +15,34 @@ struct QueryBlock {
   let tile: Int
   let firstRow: Int
   let count: Int
-  /// Keys that the block's first row sees.
-  let firstVisible: Int
-  /// Keys in the block's products: all that its last row sees, rounded up to whole tiles.
+  /// First key of the block's products, a multiple of the tile: the keys before it no row sees.
+  let firstKey: Int
+  /// Keys in the block's products: up to the last that a row sees, rounded up to whole tiles.
   let keys: Int
+  /// Keys up to the block's first row's own, it included.
+  private let firstEnd: Int
+  private let window: Int?
 
-  init(_ segment: AttentionSegment, start: Int) {
+  init(_ segment: AttentionSegment, start: Int, window: Int?) {
     tile = segment.tile
     firstRow = segment.rows.lowerBound + start
     count = min(tile, segment.rows.count - start)
-    firstVisible = segment.prefix.count + start + 1
-    keys = (firstVisible + count - 1 + tile - 1) / tile * tile
+    self.window = window
+    firstEnd = segment.prefix.count + start + 1
+    let unseen = max(0, firstEnd - (window ?? firstEnd))
+    firstKey = unseen / tile * tile
+    keys = (firstEnd + count - 1 - firstKey + tile - 1) / tile * tile
+  }
+
+  /// The keys that one of the block's rows sees, counted from `firstKey`.
+  func visible(_ row: Int) -> Range<Int> {
+    let end = firstEnd + row
+    return max(0, end - (window ?? end)) - firstKey..<end - firstKey
+  }
+
+  func zeroUnseen(_ line: Floats, _ visible: Range<Int>) {
+    line.update(repeating: 0, count: visible.lowerBound)
+    (line + visible.upperBound).update(repeating: 0, count: keys - visible.upperBound)
   }
 
   func zeroUnusedRows(of dense: Floats, columns: Int) {
@@ -78,12 +95,13 @@ func gatherQueries(
 func softmax(_ scores: Floats, _ block: QueryBlock, logSumExp: Floats) {
   for row in 0..<block.count {
     let line = scores + row * block.keys
-    let visible = block.firstVisible + row
-    let largest = maximum(line, count: visible)
-    let sum = exponentialsInPlace(line, shift: largest, count: visible)
+    let visible = block.visible(row)
+    let seen = line + visible.lowerBound
+    let largest = maximum(seen, count: visible.count)
+    let sum = exponentialsInPlace(seen, shift: largest, count: visible.count)
     let inverse = 1 / sum
-    for index in 0..<visible { line[index] *= inverse }
-    (line + visible).update(repeating: 0, count: block.keys - visible)
+    for index in 0..<visible.count { seen[index] *= inverse }
+    block.zeroUnseen(line, visible)
     logSumExp[block.firstRow + row] = largest + log(sum)
   }
   block.zeroUnusedRows(of: scores, columns: block.keys)
@@ -93,9 +111,10 @@ func softmax(_ scores: Floats, _ block: QueryBlock, logSumExp: Floats) {
 func probabilities(_ scores: Floats, _ block: QueryBlock, logSumExp: ConstantFloats) {
   for row in 0..<block.count {
     let line = scores + row * block.keys
-    let visible = block.firstVisible + row
-    _ = exponentialsInPlace(line, shift: logSumExp[block.firstRow + row], count: visible)
-    (line + visible).update(repeating: 0, count: block.keys - visible)
+    let visible = block.visible(row)
+    _ = exponentialsInPlace(
+      line + visible.lowerBound, shift: logSumExp[block.firstRow + row], count: visible.count)
+    block.zeroUnseen(line, visible)
   }
   block.zeroUnusedRows(of: scores, columns: block.keys)
 }

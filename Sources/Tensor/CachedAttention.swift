@@ -30,10 +30,11 @@ extension Compute {
   ///   - heads: the heads.
   ///   - shared: for each row the prompt's cache.
   ///   - own: for each row the cache of what was generated.
+  ///   - window: positions that a row sees, its own included; nil for all.
   ///   - output: (M, Q · size), overwritten.
   public func cachedAttention(
     _ fused: Matrix, heads: AttentionHeads, shared: [CachedKeys], own: [CachedKeys],
-    into output: Matrix
+    window: Int? = nil, into output: Matrix
   ) {
     precondition(shared.count == fused.rows && own.count == fused.rows)
     let size = heads.size
@@ -43,23 +44,29 @@ extension Compute {
         let head = task % heads.queryCount
         let past = shared[row]
         let new = own[row]
-        let count = past.count + new.count
+        let end = past.count + new.count
+        let start = max(0, end - (window ?? end))
+        // The positions seen of each part, and where they stand among the scores.
+        let parts = [
+          (past, min(start, past.count)..<past.count, 0),
+          (new, max(0, start - past.count)..<new.count, max(0, past.count - start)),
+        ]
         let keyValueHead = head / heads.groupSize
-        withScratch(count, thread: thread) { scores in
+        withScratch(end - start, thread: thread) { scores in
           let query = fused.row(row) + head * size
-          for (part, first) in [(past, 0), (new, past.count)] {
-            let key = part.keys + keyValueHead * part.capacity * size
-            for index in 0..<part.count {
+          for (part, seen, first) in parts {
+            let key = part.keys + (keyValueHead * part.capacity + seen.lowerBound) * size
+            for index in 0..<seen.count {
               scores[first + index] = dot(query, key + index * size, count: size) * heads.scale
             }
           }
           let sum = exponentialsInPlace(
-            scores, shift: maximum(scores, count: count), count: count)
+            scores, shift: maximum(scores, count: end - start), count: end - start)
           let result = output.row(row) + head * size
           result.update(repeating: 0, count: size)
-          for (part, first) in [(past, 0), (new, past.count)] {
-            let value = part.values + keyValueHead * part.capacity * size
-            for index in 0..<part.count {
+          for (part, seen, first) in parts {
+            let value = part.values + (keyValueHead * part.capacity + seen.lowerBound) * size
+            for index in 0..<seen.count {
               addScaled(
                 result, value + index * size, scale: scores[first + index] / sum, count: size)
             }

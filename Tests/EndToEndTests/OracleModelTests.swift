@@ -143,6 +143,7 @@ extension EndToEndTests {
         try change("reward", "architectures", ["Qwen2ForSequenceClassification"])
         // 600 GB of weights, which are counted with those of the run.
         try change("huge", "num_hidden_layers", 400)
+        try change("huge", "layer_types", .null)
         try change("huge", "intermediate_size", 4_194_304)
         let huge = folder.file("huge")
         let (larger, reward) = (folder.file("larger"), folder.file("reward"))

@@ -1,4 +1,4 @@
-"""Tiny random Qwen2 folders as transformers writes them, and log-probabilities as transformers gives them."""
+"""Tiny random folders as transformers writes them, and log-probabilities as transformers gives them."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import numpy
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers import processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 import fixture_texts
@@ -147,10 +147,14 @@ def old_tokenizer_files(tokenizer, folder, chat_template):
 
 
 def build_model(spec):
-    """A Qwen2ForCausalLM whose every tensor is random and of a size that matters."""
+    """A causal language model whose every tensor is random and of a size that matters.
+
+    `family` is its model_type, `options` what its configuration has beside the sizes, `rope` its rotary embedding.
+    """
     sizes = {"hidden": 32, "feed_forward": 72, "heads": 4, "key_value_heads": 4, "theta": 10000.0, "tied": True, **spec}
     extra = {"head_dim": sizes["head_size"]} if "head_size" in sizes else {}
-    config = Qwen2Config(
+    config = AutoConfig.for_model(
+        sizes.get("family", "qwen2"),
         vocab_size=VOCABULARY,
         hidden_size=sizes["hidden"],
         intermediate_size=sizes["feed_forward"],
@@ -159,12 +163,13 @@ def build_model(spec):
         num_key_value_heads=sizes["key_value_heads"],
         max_position_embeddings=1024,
         rms_norm_eps=sizes.get("epsilon", 1e-6),
-        rope_parameters={"rope_type": "default", "rope_theta": sizes["theta"]},
+        rope_parameters={"rope_type": "default", "rope_theta": sizes["theta"], **sizes.get("rope", {})},
         tie_word_embeddings=sizes["tied"],
         initializer_range=0.2,
         **extra,
+        **sizes.get("options", {}),
     )
-    model = Qwen2ForCausalLM(config)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     generator = numpy.random.Generator(numpy.random.PCG64(sizes["seed"]))  # same numbers on every CPU
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):
@@ -208,18 +213,21 @@ def save_folder(folder, spec, tokenizer):
 
 
 def old_config(value):
-    value["rope_theta"] = value.pop("rope_parameters")["rope_theta"]
-    value["rope_scaling"] = None
+    rope = value.pop("rope_parameters")
+    value["rope_theta"] = rope.pop("rope_theta")
+    value["rope_scaling"] = None if rope.get("rope_type") == "default" else rope
     value["torch_dtype"] = value.pop("dtype")
     value["transformers_version"] = "4.40.0"
-    value["sliding_window"] = 4096
-    for key in ["layer_types", "pad_token_id"]:
-        value.pop(key)
+    if value["model_type"] == "qwen2" and not value["use_sliding_window"]:
+        value["sliding_window"] = 4096
+    # Phi-3's missing padding id would be 32000.
+    for key in ["layer_types"] + ([] if value["model_type"] == "phi3" else ["pad_token_id"]):
+        value.pop(key, None)
     return dict(sorted(value.items()))
 
 
 def load(folder, dtype=torch.float32):
-    return Qwen2ForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
 
 
 def load_tokenizer(folder):

@@ -1,5 +1,6 @@
 import JSONText
 import Model
+import Tensor
 import Testing
 
 /// A `config.json` as Qwen1.5-0.5B has it, with members replaced, added, or (nil) removed.
@@ -50,7 +51,8 @@ private func refusal(
     #expect(found.heads.size == 64)
     #expect(found.heads.fusedColumns == 3072)
     #expect(found.normEpsilon == 1e-6)
-    #expect(found.rotaryBase == 1_000_000)
+    #expect(found.rotary == RotaryEmbedding(base: 1_000_000, headSize: 64))
+    #expect(found.windows == Array(repeating: nil, count: 24))
     #expect(found.tiesEmbeddings)
     #expect(found.initializerRange == 0.02)
     #expect(ParameterTable(found).parameterCount == 463_987_712)
@@ -62,7 +64,11 @@ private func refusal(
     let new = try configuration([
       ("rope_theta", nil), ("torch_dtype", nil), ("dtype", "\"bfloat16\""),
       ("rope_parameters", "{\"rope_theta\": 1000000.0, \"rope_type\": \"default\"}"),
-      ("layer_types", "[\"full_attention\", \"full_attention\"]"), ("sliding_window", "null"),
+      (
+        "layer_types",
+        "[\(Array(repeating: "\"full_attention\"", count: 24).joined(separator: ","))]"
+      ),
+      ("sliding_window", "null"),
     ])
     #expect(new == old)
     let whole = try configuration([
@@ -79,7 +85,7 @@ private func refusal(
     ])
     #expect(found.heads.keyValueCount == 16)
     #expect(found.normEpsilon == 1e-6)
-    #expect(found.rotaryBase == 10000)
+    #expect(found.rotary == RotaryEmbedding(base: 10000, headSize: 64))
     #expect(!found.tiesEmbeddings)
     #expect(found.initializerRange == 0.02)
     let nulls = try configuration([
@@ -154,21 +160,22 @@ private func refusal(
     let nested = try refusal([
       ("rope_theta", nil), ("rope_parameters", "{\"rope_theta\": -1}"),
     ])
-    #expect(nested.contains("rope_parameters.rope_theta"))
+    #expect(nested.contains("rope_parameters") && nested.contains("rope_theta"))
   }
 
   @Test func refusesWhatIsNotImplemented() throws {
     for (key, value, found) in [
-      ("model_type", "\"llama\"", "llama"), ("model_type", "\"Qwen2\"", "Qwen2"),
+      ("model_type", "\"mixtral\"", "mixtral"), ("model_type", "\"Qwen2\"", "Qwen2"),
       ("architectures", "[\"Qwen2ForSequenceClassification\"]", "SequenceClassification"),
       ("hidden_act", "\"gelu\"", "gelu"), ("quantization_config", "{\"bits\": 4}", "set"),
-      ("use_sliding_window", "true", "true"),
-      ("layer_types", "[\"full_attention\", \"sliding_attention\"]", "sliding_attention"),
-      ("rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", "linear"),
-      ("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 4.0}", "yarn"),
-      ("rope_parameters", "{\"rope_type\": \"llama3\", \"rope_theta\": 1e6}", "llama3"),
+      ("layer_types", "[\"linear_attention\"]", "linear_attention"),
+      ("num_experts", "8", "8"), ("alibi", "true", "true"),
+      ("partial_rotary_factor", "0.5", "0.5"),
+      ("rope scaling", "yarn", "yarn"),
     ] {
-      let sentence = try refusal([(key, value)])
+      let change =
+        key == "rope scaling" ? ("rope_scaling", "{\"type\": \"\(value)\"}") : (key, value)
+      let sentence = try refusal([change])
       #expect(sentence.contains(key) && sentence.contains(found), "\(sentence)")
       #expect(sentence.contains("not implemented"), "\(sentence)")
     }
@@ -188,6 +195,7 @@ private func refusal(
       ("layer_types", "\"sliding_attention\""), ("layer_types", "[3]"),
       ("architectures", "\"LlamaForCausalLM\""), ("architectures", "[3]"),
       ("rope_scaling", "{\"type\": 3}"), ("rope_parameters", "{\"rope_type\": [\"yarn\"]}"),
+      ("sliding_window", "\"4096\""), ("sliding_window", "0"),
     ] {
       #expect(try refusal([(key, value)]).contains(key), "\(key) \(value)")
     }

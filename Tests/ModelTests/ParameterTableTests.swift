@@ -48,8 +48,9 @@ import Testing
         ["post_attention_layernorm.weight"],
       ] {
         let members = block.compactMap { places[prefix + $0] }
-        #expect(members.count == block.count)
-        #expect((members.first?.offset ?? 1) % 16 == 0)
+        // Families lack biases, or hold a block as one tensor: then all of it is missing.
+        #expect(members.count == block.count || sizes.family != "qwen2" && members.isEmpty)
+        #expect((members.first?.offset ?? 0) % 16 == 0)
         for (one, next) in zip(members, members.dropFirst()) {
           #expect(one.offset + one.count == next.offset)
         }

@@ -1,7 +1,7 @@
 import Glibc
 import Model
 
-/// A Qwen2 decoder as its definition reads: plain loops in Double over one sequence.
+/// A decoder as its definition reads: plain loops in Double over one sequence.
 ///
 /// Weights are found by their names; nothing is shared with kernels, packing or fused blocks.
 struct ReferenceDecoder {
@@ -37,41 +37,81 @@ struct ReferenceDecoder {
     for layer in 0..<c.layerCount {
       let prefix = "model.layers.\(layer)."
       let normed = norm(stream, prefix + "input_layernorm.weight", weights)
-      let attended = attention(normed, prefix + "self_attn.", weights)
-      add(project(attended, prefix + "self_attn.o_proj.weight", weights), to: &stream)
+      let attended = attention(normed, prefix + "self_attn.", c.windows[layer], weights)
+      add(project(attended, prefix + "self_attn.o_proj", weights), to: &stream)
       let second = norm(stream, prefix + "post_attention_layernorm.weight", weights)
-      let gate = project(second, prefix + "mlp.gate_proj.weight", weights)
-      let up = project(second, prefix + "mlp.up_proj.weight", weights)
+      let (gate, up) = gateAndUp(second, prefix + "mlp.", weights)
       let gated = zip(gate, up).map { gate, up in
         zip(gate, up).map { $0 / (1 + exp(-$0)) * $1 }
       }
-      add(project(gated, prefix + "mlp.down_proj.weight", weights), to: &stream)
+      add(project(gated, prefix + "mlp.down_proj", weights), to: &stream)
     }
     let last = norm(stream, "model.norm.weight", weights)
-    let head = c.tiesEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"
+    let head = c.tiesEmbeddings ? "model.embed_tokens" : "lm_head"
     return project(last, head, weights)
   }
 
+  private func gateAndUp(
+    _ rows: [[Double]], _ prefix: String, _ weights: [Double]
+  ) -> ([[Double]], [[Double]]) {
+    if places[prefix + "gate_up_proj.weight"] == nil {
+      return (
+        project(rows, prefix + "gate_proj", weights), project(rows, prefix + "up_proj", weights)
+      )
+    }
+    let both = project(rows, prefix + "gate_up_proj", weights)
+    let width = configuration.intermediateSize
+    return (both.map { Array($0[..<width]) }, both.map { Array($0[width...]) })
+  }
+
+  private func queriesKeysValues(
+    _ rows: [[Double]], _ prefix: String, _ weights: [Double]
+  ) -> [[[Double]]] {
+    if places[prefix + "qkv_proj.weight"] == nil {
+      return ["q_proj", "k_proj", "v_proj"].map { project(rows, prefix + $0, weights) }
+    }
+    let heads = configuration.heads
+    let all = project(rows, prefix + "qkv_proj", weights)
+    let (queries, keys) = (heads.queryCount * heads.size, heads.keyValueCount * heads.size)
+    return [0..<queries, queries..<queries + keys, queries + keys..<queries + 2 * keys].map {
+      part in all.map { Array($0[part]) }
+    }
+  }
+
+  /// Each head of each row by itself, where the model has such norms.
+  private func headNorm(_ rows: [[Double]], _ name: String, _ weights: [Double]) -> [[Double]] {
+    guard places[name] != nil else { return rows }
+    let size = configuration.heads.size
+    return rows.map { row in
+      stride(from: 0, to: row.count, by: size).flatMap { start in
+        norm([Array(row[start..<start + size])], name, weights)[0]
+      }
+    }
+  }
+
   private func attention(
-    _ normed: [[Double]], _ prefix: String, _ weights: [Double]
+    _ normed: [[Double]], _ prefix: String, _ window: Int?, _ weights: [Double]
   ) -> [[Double]] {
     let heads = configuration.heads
-    let queries = rotated(projectWithBias(normed, prefix + "q_proj", weights))
-    let keys = rotated(projectWithBias(normed, prefix + "k_proj", weights))
-    let values = projectWithBias(normed, prefix + "v_proj", weights)
+    let parts = queriesKeysValues(normed, prefix, weights)
+    let queries = rotated(headNorm(parts[0], prefix + "q_norm.weight", weights))
+    let keys = rotated(headNorm(parts[1], prefix + "k_norm.weight", weights))
+    let values = parts[2]
     return normed.indices.map { row in
       (0..<heads.queryCount).flatMap { head -> [Double] in
         let shared = head / (heads.queryCount / heads.keyValueCount)
-        let scores = (0...row).map { other in
+        let first = max(0, row + 1 - (window ?? row + 1))
+        let scores = (first...row).map { other in
           (0..<heads.size).reduce(0.0) {
             $0 + queries[row][head * heads.size + $1] * keys[other][shared * heads.size + $1]
           } / Double(heads.size).squareRoot()
         }
         let logSum = logSumExp(scores)
         var result = [Double](repeating: 0, count: heads.size)
-        for (other, score) in scores.enumerated() {
+        for (offset, score) in scores.enumerated() {
           for index in 0..<heads.size {
-            result[index] += exp(score - logSum) * values[other][shared * heads.size + index]
+            result[index] +=
+              exp(score - logSum) * values[first + offset][shared * heads.size + index]
           }
         }
         return result
@@ -80,17 +120,18 @@ struct ReferenceDecoder {
   }
 
   private func rotated(_ rows: [[Double]]) -> [[Double]] {
-    let size = configuration.heads.size
-    let half = size / 2
+    let rotary = configuration.rotary
+    let scale = Double(rotary.scale)
+    let half = rotary.frequencies.count
     return rows.enumerated().map { position, row in
       var result = row
-      for head in 0..<row.count / size {
+      for head in 0..<row.count / rotary.headSize {
         for index in 0..<half {
-          let frequency = pow(configuration.rotaryBase, -Double(2 * index) / Double(size))
-          let angle = Double(position) * frequency
-          let first = head * size + index
-          result[first] = row[first] * cos(angle) - row[first + half] * sin(angle)
-          result[first + half] = row[first + half] * cos(angle) + row[first] * sin(angle)
+          let angle = Double(position) * Double(rotary.frequencies[index])
+          let (cosine, sine) = (cos(angle) * scale, sin(angle) * scale)
+          let first = head * rotary.headSize + index
+          result[first] = row[first] * cosine - row[first + half] * sine
+          result[first + half] = row[first + half] * cosine + row[first] * sine
         }
       }
       return result
@@ -106,18 +147,15 @@ struct ReferenceDecoder {
     }
   }
 
-  private func projectWithBias(
-    _ rows: [[Double]], _ name: String, _ weights: [Double]
-  ) -> [[Double]] {
-    let bias = vector(name + ".bias", weights)
-    return project(rows, name + ".weight", weights).map { zip($0, bias).map { $0 + $1 } }
-  }
-
+  /// A linear layer, with its bias where the model has one.
   private func project(_ rows: [[Double]], _ name: String, _ weights: [Double]) -> [[Double]] {
-    let lines = matrix(name, weights)
+    let lines = matrix(name + ".weight", weights)
+    let bias =
+      places[name + ".bias"] == nil
+      ? [Double](repeating: 0, count: lines.count) : vector(name + ".bias", weights)
     return rows.map { row in
-      lines.map { line in
-        var sum = 0.0
+      zip(lines, bias).map { line, bias in
+        var sum = bias
         for index in row.indices { sum += row[index] * line[index] }
         return sum
       }

@@ -39,6 +39,9 @@ struct TinySizes: Sendable, CustomTestStringConvertible {
   var headSize = 4
   var vocabulary = 37
   var isTied = false
+  var family = "qwen2"
+  /// Further members of `config.json`, each with a comma before it.
+  var options = ""
 
   static let untied = TinySizes(testDescription: "untied")
   static let tied = TinySizes(testDescription: "tied", isTied: true)
@@ -46,17 +49,40 @@ struct TinySizes: Sendable, CustomTestStringConvertible {
   static let wideHeads = TinySizes(
     testDescription: "wide heads", hidden: 20, intermediate: 33, layers: 1, queryHeads: 3,
     keyValueHeads: 1, headSize: 10, vocabulary: 19)
-  static let all = [untied, tied, wideHeads]
+  static let biases = TinySizes(
+    testDescription: "llama, all biases", family: "llama",
+    options: """
+      , "attention_bias": true, "mlp_bias": true, "rope_scaling": {"rope_type": "llama3",
+      "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+      "original_max_position_embeddings": 16}
+      """)
+  static let window = TinySizes(
+    testDescription: "mistral, window of 3", isTied: true, family: "mistral",
+    options: ", \"sliding_window\": 3")
+  /// Fused tensors, half of each head rotated with a scale, a window.
+  static let fused = TinySizes(
+    testDescription: "phi3", family: "phi3",
+    options: """
+      , "partial_rotary_factor": 0.5, "sliding_window": 5, "max_position_embeddings": 4096,
+      "original_max_position_embeddings": 64,
+      "rope_scaling": {"type": "longrope", "short_factor": [1.5], "long_factor": [4.0]}
+      """)
+  static let headNorms = TinySizes(
+    testDescription: "qwen3", headSize: 6, family: "qwen3",
+    options: """
+      , "attention_bias": true, "use_sliding_window": true, "sliding_window": 4,
+      "max_window_layers": 1
+      """)
+  static let all = [untied, tied, wideHeads, biases, window, fused, headNorms]
 
   /// The configuration, read as a folder's `config.json` is.
   func configuration() throws -> DecoderConfiguration {
     let text = """
-      {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "hidden_act": "silu",
-       "vocab_size": \(vocabulary), "hidden_size": \(hidden),
+      {"model_type": "\(family)", "hidden_act": "silu", "vocab_size": \(vocabulary), "hidden_size": \(hidden),
        "intermediate_size": \(intermediate), "num_hidden_layers": \(layers),
        "num_attention_heads": \(queryHeads), "num_key_value_heads": \(keyValueHeads),
        "head_dim": \(headSize), "rms_norm_eps": 1e-05, "rope_theta": 100.0,
-       "tie_word_embeddings": \(isTied)}
+       "tie_word_embeddings": \(isTied)\(options)}
       """
     return try DecoderConfiguration(
       json: JSON(parsing: Array(text.utf8)), source: "config.json")

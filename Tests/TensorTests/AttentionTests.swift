@@ -7,6 +7,7 @@ private struct Case: Sendable {
   var heads: AttentionHeads
   var families: [AttentionFamily]
   var rows: Int
+  var window: Int?
 
   /// One family of a prompt and completions; the first completion follows its prompt directly.
   static func family(from start: Int, prompt: Int, completions: [Int]) -> AttentionFamily {
@@ -59,7 +60,15 @@ private struct Case: Sendable {
     Case(
       name: "size of the 0.5B", heads: AttentionHeads(queryCount: 6, keyValueCount: 2, size: 64),
       families: [family(from: 0, prompt: 20, completions: [30, 25])], rows: 80),
-  ]
+  ].flatMap { item in
+    // A window of the row alone, of a few rows, about a tile, longer than all but the longest.
+    [nil, 1, 5, 33, 200].map { window in
+      var result = item
+      result.window = window
+      result.name += window.map { ", window \($0)" } ?? ""
+      return result
+    }
+  }
 
   var used: [Int] { families.flatMap { $0.segments.flatMap { Array($0.rows) } } }
   var queryColumns: Int { heads.queryCount * heads.size }
@@ -74,9 +83,11 @@ private struct Case: Sendable {
       let output = Operand(rows: item.rows, columns: item.queryColumns)
       let logs = Operand(rows: item.heads.queryCount, columns: item.rows)
       compute.attention(
-        operand.matrix, heads: item.heads, families: item.families, into: output.matrix,
+        operand.matrix, heads: item.heads, families: item.families, window: item.window,
+        into: output.matrix,
         logSumExp: logs.base)
-      var reference = Reference.attention(fused, heads: item.heads, families: item.families)
+      var reference = Reference.attention(
+        fused, heads: item.heads, families: item.families, window: item.window)
       let used = Set(item.used)
       for row in 0..<item.rows where !used.contains(row) {
         for column in 0..<item.queryColumns { reference.output[row, column] = 777 }
@@ -102,12 +113,14 @@ private struct Case: Sendable {
       let output = Operand(rows: item.rows, columns: item.queryColumns, filledWith: 0)
       let logs = Operand(rows: item.heads.queryCount, columns: item.rows, filledWith: 0)
       compute.attention(
-        operand.matrix, heads: item.heads, families: item.families, into: output.matrix,
+        operand.matrix, heads: item.heads, families: item.families, window: item.window,
+        into: output.matrix,
         logSumExp: logs.base)
       let gradient = Operand(rows: item.rows, columns: item.heads.fusedColumns)
       compute.attentionBackward(
         dOperand.matrix, output: output.matrix, fused: operand.matrix, heads: item.heads,
-        families: item.families, logSumExp: logs.base, into: gradient.matrix)
+        families: item.families, window: item.window, logSumExp: logs.base,
+        into: gradient.matrix)
       #expect(gradient.isGuardIntact)
       var table = gradient.table
       for row in 0..<item.rows where !used.contains(row) {
@@ -117,7 +130,10 @@ private struct Case: Sendable {
       }
       expectGradient(table, at: fused, item.name) {
         inner(
-          dOutput, Reference.attention($0, heads: item.heads, families: item.families).output)
+          dOutput,
+          Reference.attention(
+            $0, heads: item.heads, families: item.families, window: item.window
+          ).output)
       }
     }
   }

@@ -36,7 +36,8 @@ private final class Cache {
 
 @Suite struct CachedAttentionTests {
   /// The newest row of a sequence sees its prompt's cache and its own: brute force over all rows.
-  @Test(arguments: Setting.all) func newestRowIsTheBruteForce(_ setting: Setting) {
+  @Test(arguments: Setting.all, [nil, 1, 6, 40])
+  func newestRowIsTheBruteForce(_ setting: Setting, window: Int?) {
     let compute = setting.compute()
     for heads in [
       AttentionHeads(queryCount: 1, keyValueCount: 1, size: 4),
@@ -54,7 +55,8 @@ private final class Cache {
         prompts.append(Cache(fused, rows: 0..<promptCount, heads: heads, spare: row % 3))
         own.append(Cache(fused, rows: promptCount..<count, heads: heads, spare: row % 2))
         let family = AttentionFamily(segments: [AttentionSegment(rows: 0..<count)])
-        let all = Reference.attention(fused, heads: heads, families: [family]).output
+        let all = Reference.attention(fused, heads: heads, families: [family], window: window)
+          .output
         for column in 0..<fused.columns { newest[row, column] = fused[count - 1, column] }
         for column in 0..<all.columns { expected[row, column] = all[count - 1, column] }
       }
@@ -62,7 +64,7 @@ private final class Cache {
       let output = Operand(rows: lengths.count, columns: expected.columns)
       compute.cachedAttention(
         operand.matrix, heads: heads, shared: prompts.map(\.part), own: own.map(\.part),
-        into: output.matrix)
+        window: window, into: output.matrix)
       expectClose(output, expected, tolerance: 2e-6)
 
       // A row alone gives the bits that it gives among others.
@@ -71,7 +73,7 @@ private final class Cache {
         let alone = Operand(rows: 1, columns: expected.columns)
         compute.cachedAttention(
           operand.matrix.rows(row..<row + 1), heads: heads, shared: [prompts[row].part],
-          own: [own[row].part], into: alone.matrix)
+          own: [own[row].part], window: window, into: alone.matrix)
         expectEqual(
           alone.bits, Array(bits[row * expected.columns..<(row + 1) * expected.columns]))
       }

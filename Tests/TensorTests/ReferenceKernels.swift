@@ -104,14 +104,15 @@ enum Reference {
 
   /// Attention of every row over the rows that it sees, by brute force; other rows stay zero.
   static func attention(
-    _ fused: Table, heads: AttentionHeads, families: [AttentionFamily]
+    _ fused: Table, heads: AttentionHeads, families: [AttentionFamily], window: Int? = nil
   ) -> (output: Table, logSumExp: Table) {
     let size = heads.size
     var output = Table(rows: fused.rows, columns: heads.queryCount * size)
     var logs = Table(rows: heads.queryCount, columns: fused.rows)
     for segment in families.flatMap(\.segments) {
       for row in segment.rows {
-        let visible = Array(segment.prefix) + Array(segment.rows.lowerBound...row)
+        let before = Array(segment.prefix) + Array(segment.rows.lowerBound...row)
+        let visible = before.suffix(window ?? before.count)
         for head in 0..<heads.queryCount {
           let shared = head / (heads.queryCount / heads.keyValueCount)
           let key = (heads.queryCount + shared) * size

@@ -12,7 +12,8 @@ private let cases: [(heads: Int, size: Int, positions: [Int32])] = [
     for (heads, size, positions) in cases {
       // Columns behind the rotated heads are the values; they stay.
       let x = Table(rows: positions.count, columns: heads * size + 5, seed: 40)
-      let angles = RotaryAngles(positions: positions, headSize: size, base: 10000)
+      let angles = RotaryAngles(
+        positions: positions, embedding: RotaryEmbedding(base: 10000, headSize: size))
       let y = Operand(x)
       compute.rotate(y.matrix, headCount: heads, angles: angles, inverse: false)
       let reference = Reference.rotate(
@@ -32,7 +33,8 @@ private let cases: [(heads: Int, size: Int, positions: [Int32])] = [
   @Test func farPositionsAreRoundedAsInTransformers() {
     let compute = Compute(threadCount: 1)
     let positions: [Int32] = [32767, 100_003]
-    let angles = RotaryAngles(positions: positions, headSize: 4, base: 1_000_000)
+    let angles = RotaryAngles(
+      positions: positions, embedding: RotaryEmbedding(base: 1_000_000, headSize: 4))
     let x = Operand(rows: 2, columns: 4, filledWith: 0)
     for row in 0..<2 {
       x.base[row * 4] = 1
@@ -54,7 +56,8 @@ private let cases: [(heads: Int, size: Int, positions: [Int32])] = [
       let x = Table(rows: positions.count, columns: heads * size, seed: 41)
       let dy = Table(rows: positions.count, columns: heads * size, seed: 42)
       let gradient = Operand(dy)
-      let angles = RotaryAngles(positions: positions, headSize: size, base: 100)
+      let angles = RotaryAngles(
+        positions: positions, embedding: RotaryEmbedding(base: 100, headSize: size))
       compute.rotate(gradient.matrix, headCount: heads, angles: angles, inverse: true)
       expectGradient(gradient.table, at: x, tolerance: 1e-5) {
         inner(

@@ -91,7 +91,8 @@ private let operations: [Operation] = [
   Operation(testDescription: "rotate and swiGLU") { compute in
     let (x, gateUp) = (operand(31, 24, 26), operand(31, 74, 27))
     let (activation, dActivation) = (operand(31, 37, 28), operand(31, 37, 29))
-    let angles = RotaryAngles(positions: (0..<31).map { $0 }, headSize: 8, base: 10000)
+    let angles = RotaryAngles(
+      positions: (0..<31).map { $0 }, embedding: RotaryEmbedding(base: 10000, headSize: 8))
     compute.rotate(x.matrix, headCount: 2, angles: angles, inverse: false)
     compute.swiGLU(gateUp.matrix, into: activation.matrix)
     compute.swiGLUBackward(dActivation.matrix, inPlace: gateUp.matrix)

@@ -80,15 +80,17 @@ private func describeModel(_ path: String) throws -> String {
     "\(id) (\(model.tokenizer.token(of: id) ?? "?"))"
   }
   let type = stored.numberType?.rawValue ?? "no"
+  let windows = Set(c.windows.compactMap { $0 }).sorted().map(String.init)
+  let window = windows.isEmpty ? "" : ", sliding window \(windows.joined(separator: ", "))"
   let embeddings = c.tiesEmbeddings ? "tied" : "untied"
   let endings = ends.isEmpty ? "none" : ends.joined(separator: ", ")
   return """
-    Qwen2 decoder, \(model.table.parameterCount) parameters in \(stored.tensors.count) tensors, \
+    \(c.family.modelType) decoder, \(model.table.parameterCount) parameters in \(stored.tensors.count) tensors, \
     \(type) numbers
     layers \(c.layerCount), hidden \(c.hiddenSize), feed-forward \(c.intermediateSize), heads \
     \(c.heads.queryCount) query and \(c.heads.keyValueCount) key/value of \(c.heads.size)
     vocabulary \(c.vocabularySize) (tokenizer \(model.tokenizer.vocabularySize)), \(embeddings) \
-    embeddings, rope_theta \(c.rotaryBase)
+    embeddings\(window)
     end tokens: \(endings)
     """
 }
