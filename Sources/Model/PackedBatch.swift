@@ -6,12 +6,21 @@ public struct PromptFamily: Sendable {
   public var prompt: [Int32]
   /// Token ids of each completion, end token included where there is one.
   public var completions: [[Int32]]
+  /// Row of the step, which keys the dropped inputs of an adapter.
+  public var row: Int
 
   /// A family from its token ids.
-  public init(prompt: [Int32], completions: [[Int32]]) {
+  public init(prompt: [Int32], completions: [[Int32]], row: Int = 0) {
     self.prompt = prompt
     self.completions = completions
+    self.row = row
   }
+}
+
+/// Which of an adapter's inputs a batch drops: a step's draws and their keys by row.
+public struct DroppedRows: Sendable {
+  let draws: DropoutDraws
+  let keys: [DropoutKey]
 }
 
 /// Sequences laid out one behind the other without padding, each prompt once.
@@ -35,13 +44,28 @@ public struct PackedBatch: Sendable {
   public private(set) var lastPromptRows: [Int32] = []
   /// Rows without padding.
   public private(set) var usedRowCount = 0
+  /// Dropped inputs of an adapter, nil for none.
+  public private(set) var dropped: DroppedRows?
 
   /// Rows with padding: a multiple of 32, as weight gradients want it.
   public var rowCount: Int { tokens.count }
 
   /// Packs families.
-  public init(_ packed: [PromptFamily]) {
-    for family in packed { append(family) }
+  ///
+  /// - Parameters:
+  ///   - packed: the families.
+  ///   - dropout: draws of an adapter's dropped inputs, nil to drop none.
+  public init(_ packed: [PromptFamily], dropout: DropoutDraws? = nil) {
+    var keys: [DropoutKey] = []
+    for family in packed {
+      let first = tokens.count
+      append(family)
+      guard dropout != nil else { continue }
+      keys += (0..<tokens.count - first).map {
+        DropoutKey(row: UInt32(truncatingIfNeeded: family.row), place: UInt32($0))
+      }
+    }
+    dropped = dropout.map { DroppedRows(draws: $0, keys: keys) }
     usedRowCount = tokens.count
     let padding = (32 - tokens.count % 32) % 32
     tokens.append(contentsOf: repeatElement(0, count: padding))

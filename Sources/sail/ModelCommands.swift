@@ -39,8 +39,10 @@ struct Score: ParsableCommand {
         sail score --model Qwen2.5-0.5B --data pairs.jsonl --out scores.jsonl
       """)
 
-  @Option(help: "Hugging Face model folder.")
+  @Option(help: "Hugging Face model folder, or PEFT adapter folder.")
   var model: String
+  @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
+  var base: String?
   @Option(help: "Preference pairs (JSONL: prompt, chosen, rejected).")
   var data: String
   @Option(help: "File to write, one line a pair.")
@@ -52,7 +54,8 @@ struct Score: ParsableCommand {
 
   func run() {
     let options = ScoreOptions(
-      model: model, data: data, output: out, reference: reference, threads: compute.threads)
+      model: model, base: base, data: data, output: out, reference: reference,
+      threads: compute.threads)
     runOnAllRanks { try score(options, communicator: $0) }
   }
 }
@@ -65,8 +68,10 @@ struct Generate: ParsableCommand {
         sail generate --model Qwen2.5-0.5B --data prompts.jsonl --out answers.jsonl --samples 2
       """)
 
-  @Option(help: "Hugging Face model folder.")
+  @Option(help: "Hugging Face model folder, or PEFT adapter folder.")
   var model: String
+  @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
+  var base: String?
   @Option(help: "Prompts (JSONL lines with a prompt).")
   var data: String
   @Option(help: "File to write, one line a prompt.")
@@ -98,7 +103,8 @@ struct Generate: ParsableCommand {
 
   func run() {
     let options = GenerateOptions(
-      model: model, data: data, output: out, samples: samples, maxNewTokens: maxNewTokens,
+      model: model, base: base, data: data, output: out, samples: samples,
+      maxNewTokens: maxNewTokens,
       temperature: temperature, topP: topP, topK: topK, seed: seed, threads: compute.threads)
     runOnAllRanks { try generate(options, communicator: $0) }
   }
@@ -117,8 +123,10 @@ struct Evaluate: ParsableCommand {
           --judge-reference judge-sft --out runs/dpo-evaluation
       """)
 
-  @Option(help: "Hugging Face model folder.")
+  @Option(help: "Hugging Face model folder, or PEFT adapter folder.")
   var model: String
+  @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
+  var base: String?
   @Option(help: "Held-out preference pairs (JSONL: prompt, chosen, rejected).")
   var data: String
   @Option(help: "Reference model folder, for margins, accuracy and KL.")
@@ -187,7 +195,7 @@ struct Evaluate: ParsableCommand {
       return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
     }
     let options = EvaluateOptions(
-      model: model, data: data, reference: reference, judge: judge.map(judgeSource),
+      model: model, base: base, data: data, reference: reference, judge: judge.map(judgeSource),
       opponents: opponents, output: out, beta: beta, limit: pairs, maxNewTokens: maxNewTokens,
       temperature: temperature, seed: seed, threads: compute.threads)
     runOnAllRanks { try evaluate(options, communicator: $0) }

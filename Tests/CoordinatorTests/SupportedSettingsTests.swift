@@ -20,7 +20,7 @@ import Testing
   @Test(arguments: [
     (["method=reward", "sail="], "method: reward"), (["data.format=x"], "data.format: x"),
     (["data.template=chat"], "data.template: chat"),
-    (["adapter={rank: 8}"], "adapter"), (["precision=bf16"], "precision: bf16"),
+    (["precision=bf16"], "precision: bf16"),
     (["reference_cache=c"], "reference_cache: c"), (["memory=6GB"], "memory: 6GB"),
   ])
   func refusedByName(overrides: [String], setting: String) throws {

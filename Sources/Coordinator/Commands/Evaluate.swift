@@ -8,8 +8,10 @@ import Worker
 
 /// What `sail evaluate` is asked.
 public struct EvaluateOptions: Sendable {
-  /// Model folder.
+  /// Model folder or adapter folder.
   public var model: String
+  /// Folder of the base model of adapter folders, nil for the one that each names.
+  public var base: String?
   /// Preference pairs.
   public var data: String
   /// Reference folder, nil for none.
@@ -35,11 +37,13 @@ public struct EvaluateOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, data: String, reference: String?, judge: RunConfiguration.OracleSource?,
+    model: String, base: String? = nil, data: String, reference: String?,
+    judge: RunConfiguration.OracleSource?,
     opponents: [(name: String, path: String)], output: String, beta: Double, limit: Int?,
     maxNewTokens: Int, temperature: Double, seed: UInt64, threads: Int?
   ) {
     self.model = model
+    self.base = base
     self.data = data
     self.reference = reference
     self.judge = judge
@@ -97,7 +101,8 @@ public func evaluate(
     )
   }
   let model = try LoadedModel(
-    path: options.model, reference: options.reference, judge: options.judgeModel,
+    path: options.model, base: options.base, reference: options.reference,
+    judge: options.judgeModel,
     threads: .init(options.threads), communicator: communicator)
   let oracle = model.judge ?? asked
   let rows = try communicator.agree {

@@ -6,8 +6,10 @@ import Worker
 
 /// What `sail generate` is asked.
 public struct GenerateOptions: Sendable {
-  /// Model folder.
+  /// Model folder or adapter folder.
   public var model: String
+  /// Folder of the base model of adapter folders, nil for the one that each names.
+  public var base: String?
   /// Lines with a prompt.
   public var data: String
   /// File to write.
@@ -25,10 +27,12 @@ public struct GenerateOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, data: String, output: String, samples: Int, maxNewTokens: Int,
+    model: String, base: String? = nil, data: String, output: String, samples: Int,
+    maxNewTokens: Int,
     temperature: Double, topP: Double, topK: Int, seed: UInt64, threads: Int?
   ) {
     self.model = model
+    self.base = base
     self.data = data
     self.output = output
     self.samples = samples
@@ -59,7 +63,7 @@ public func generate(
     return try PromptRow.read(path: options.data)
   }
   let model = try LoadedModel(
-    path: options.model, reference: nil, threads: .init(options.threads),
+    path: options.model, base: options.base, reference: nil, threads: .init(options.threads),
     communicator: communicator)
   let prompts = try communicator.agree {
     try everyPrompt(texts.map(\.prompt), of: model.folder, name: options.data)

@@ -22,6 +22,7 @@ public func inspect(path: String, verifies: Bool) throws -> String {
   if holds("MANIFEST") || holds("state.json") {
     return try describeCheckpoint(path, verifies: verifies)
   }
+  if holds("adapter_config.json") { return try describeAdapter(path) }
   if holds("config.json") { return try describeModel(path) }
   if holds("checkpoints") {
     let newest = try newestCheckpoint(in: path + "/checkpoints")
@@ -63,7 +64,7 @@ private func describeCheckpoint(_ path: String, verifies: Bool) throws -> String
 
 private func describeModel(_ path: String) throws -> String {
   let model = try ModelFolder(path: path)
-  let stored = try model.storedWeights()
+  let stored = try model.storedWeights(in: path)
   let c = model.configuration
   // Every tensor that the architecture needs must be there with its shape.
   for parameter in model.table.parameters {
@@ -85,13 +86,29 @@ private func describeModel(_ path: String) throws -> String {
   let embeddings = c.tiesEmbeddings ? "tied" : "untied"
   let endings = ends.isEmpty ? "none" : ends.joined(separator: ", ")
   return """
-    \(c.family.modelType) decoder, \(model.table.parameterCount) parameters in \(stored.tensors.count) tensors, \
-    \(type) numbers
+    \(c.family.modelType) decoder, \(model.table.parameterCount) parameters in \
+    \(stored.tensors.count) tensors, \(type) numbers
     layers \(c.layerCount), hidden \(c.hiddenSize), feed-forward \(c.intermediateSize), heads \
     \(c.heads.queryCount) query and \(c.heads.keyValueCount) key/value of \(c.heads.size)
     vocabulary \(c.vocabularySize) (tokenizer \(model.tokenizer.vocabularySize)), \(embeddings) \
     embeddings\(window)
     end tokens: \(endings)
+    """
+}
+
+private func describeAdapter(_ path: String) throws -> String {
+  let model = try ModelFolder(path: path)
+  guard let adapter = model.adapter else {
+    throw ModelError("\(path): adapter_config.json cannot be read")
+  }
+  let c = adapter.configuration
+  let base = try AdapterFolder.namedBase(of: path) ?? "not named"
+  return """
+    low-rank adapter, rank \(c.rank), alpha \(c.alpha)\(c.isRankStabilized ? ", rank-stabilised" : ""), \
+    dropout \(c.dropout), \(adapter.table.parameterCount) parameters in \
+    \(adapter.table.parameters.count) tensors
+    targets: \(c.targets.joined(separator: ", "))
+    base model: \(base)
     """
 }
 

@@ -14,14 +14,16 @@ struct LoadedModel {
 
   /// Reads models and weights; a judge that is a model is compared with its own reference, else with
   /// the model's; collective.
+  ///
+  /// `base` is the folder of the base model of adapter folders, nil for the one that each names.
   init(
-    path: String, reference referencePath: String?,
+    path: String, base: String? = nil, reference referencePath: String?,
     judge judgeSettings: RunConfiguration.OracleModel? = nil,
     threads: RunConfiguration.ThreadCount, communicator: borrowing Communicator
   ) throws {
     let folders = try communicator.agree {
-      let folder = try ModelFolder(path: path)
-      let reference = try referencePath.map { try ModelFolder(path: $0) }
+      let folder = try ModelFolder(path: path, base: base)
+      let reference = try referencePath.map { try ModelFolder(path: $0, base: base) }
       if let reference { try folder.checkVocabulary(of: reference) }
       let judge = try judgeSettings.map { try OracleFolders($0, fallback: reference) }
       return (folder, reference, judge)
@@ -29,14 +31,11 @@ struct LoadedModel {
     folder = folders.0
     reference = folders.1
     memory = try ModelMemory(
-      policy: folder, reference: reference, others: folders.2?.models ?? [], hasGradient: false,
-      communicator: communicator)
-    try readWeights(of: folder, into: memory.policy, communicator: communicator)
-    if let reference, let weights = memory.reference {
-      try readWeights(of: reference, into: weights, communicator: communicator)
-    }
-    try folders.2?.fillWeights(memory, communicator: communicator)
+      policy: ModelRequest("policy", frozen: folder),
+      reference: reference.map { ModelRequest("reference", frozen: $0) },
+      others: folders.2?.models ?? [], hasGradient: false, communicator: communicator)
     let compute = Compute(threadCount: try threadCount(threads, communicator: communicator))
+    try memory.fill(compute: compute, communicator: communicator)
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
     judge = try folders.2.map { [memory] in try $0.oracle(memory, compute: compute) }
   }

@@ -6,8 +6,10 @@ import Model
 
 /// What `sail score` is asked.
 public struct ScoreOptions: Sendable {
-  /// Model folder.
+  /// Model folder or adapter folder.
   public var model: String
+  /// Folder of the base model of adapter folders, nil for the one that each names.
+  public var base: String?
   /// Preference pairs.
   public var data: String
   /// File to write.
@@ -18,8 +20,12 @@ public struct ScoreOptions: Sendable {
   public var threads: Int?
 
   /// Options from their parts.
-  public init(model: String, data: String, output: String, reference: String?, threads: Int?) {
+  public init(
+    model: String, base: String? = nil, data: String, output: String, reference: String?,
+    threads: Int?
+  ) {
     self.model = model
+    self.base = base
     self.data = data
     self.output = output
     self.reference = reference
@@ -48,7 +54,8 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
     return try PreferenceRow.read(path: options.data)
   }
   let model = try LoadedModel(
-    path: options.model, reference: options.reference, threads: .init(options.threads),
+    path: options.model, base: options.base, reference: options.reference,
+    threads: .init(options.threads),
     communicator: communicator)
   let rows = try communicator.agree {
     try everyPair(texts, of: model.folder, name: options.data)

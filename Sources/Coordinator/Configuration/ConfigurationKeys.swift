@@ -42,7 +42,7 @@ enum ConfigurationKeys {
         "eps", "momentum", "alpha",
       ]
     ),
-    ("adapter", ["rank", "alpha", "targets", "dropout"]),
+    ("adapter", ["rank", "alpha", "targets", "dropout", "rslora"]),
     ("evaluate", ["every", "pairs", "generations"]),
     ("samples", ["every", "rows"]),
     ("checkpoint", ["every", "keep"]),

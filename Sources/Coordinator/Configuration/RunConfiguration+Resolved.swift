@@ -112,12 +112,14 @@ extension RunConfiguration.AdapterSettings {
   fileprivate var resolved: ResolvedValue {
     let names: ResolvedValue =
       switch targets {
+      case nil: .none
       case .all: .text("all")
       case .named(let names): .list(names.map { .text($0) })
       }
     return [
-      "rank": .number(rank), "alpha": .number(alpha), "targets": names,
-      "dropout": .number(dropout),
+      "rank": rank.map { .number($0) } ?? .none, "alpha": alpha.map { .number($0) } ?? .none,
+      "targets": names, "dropout": dropout.map { .number($0) } ?? .none,
+      "rslora": rslora.map { .truth($0) } ?? .none,
     ]
   }
 }

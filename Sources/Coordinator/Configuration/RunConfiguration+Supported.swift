@@ -11,7 +11,6 @@ extension RunConfiguration {
     if data.template != .auto, data.template != .plain {
       throw refuse("data.template: \(data.template.rawValue)", "use auto or plain")
     }
-    if adapter != nil { throw refuse("adapter", "leave it out to train all weights") }
     if precision != .f32 { throw refuse("precision: \(precision.rawValue)", "use f32") }
     if case .folder(let folder) = referenceCache {
       throw refuse("reference_cache: \(folder)", "use off")

@@ -4,10 +4,22 @@ import JSONText
 import Model
 import Tokenizer
 
-/// A Hugging Face model folder, all but its weights.
+/// A Hugging Face model folder, or a PEFT adapter folder with its base model, all but the weights.
 public struct ModelFolder {
+  /// Where a model's weights come from.
+  enum WeightSource: Hashable {
+    /// The safetensors files of a folder.
+    case folder(String)
+    /// Keyed draws for a `config.json`.
+    case random(configuration: String, seed: UInt64)
+  }
+
   /// The folder, or the `config.json` of a model with random weights.
   public let path: String
+  /// Where the weights come from, of an adapter folder those of its base.
+  let weightSource: WeightSource
+  /// The adapter, nil if the folder is a plain one.
+  let adapter: AdapterFolder?
   /// Sizes and constants.
   public let configuration: DecoderConfiguration
   /// Where each tensor lies.
@@ -28,11 +40,33 @@ public struct ModelFolder {
     "chat_template.jinja", "chat_template.json",
   ]
 
-  /// Reads a folder's configuration and tokenizer.
-  public init(path: String) throws {
+  /// Reads a folder's configuration and tokenizer, and an adapter's.
+  ///
+  /// - Parameters:
+  ///   - path: a model folder or an adapter folder.
+  ///   - base: the folder of an adapter's base model, nil for the one that it names.
+  /// - Throws: what is wrong with one of the files.
+  public init(path: String, base: String? = nil) throws {
+    guard AdapterFolder.isAdapter(path) else {
+      try self.init(
+        path: path, configuration: path + "/config.json", tokenizerFolder: path,
+        tokenizerFile: path + "/tokenizer.json", weights: .folder(path))
+      return
+    }
+    guard let base = try base ?? AdapterFolder.namedBase(of: path) else {
+      throw ModelError("\(path): the adapter names no base model; give its folder with --base")
+    }
+    guard FileManager.default.fileExists(atPath: base + "/config.json") else {
+      throw ModelError(
+        "\(path): the adapter's base model \(base) is not there (no \(base)/config.json); give its "
+          + "folder with --base")
+    }
+    // Training may have changed the chat template: the adapter's own tokenizer goes first.
+    let hasTokenizer = FileManager.default.fileExists(atPath: path + "/tokenizer.json")
+    let tokenizer = hasTokenizer ? path : base
     try self.init(
-      path: path, configuration: path + "/config.json", tokenizerFolder: path,
-      tokenizerFile: path + "/tokenizer.json")
+      path: path, configuration: base + "/config.json", tokenizerFolder: tokenizer,
+      tokenizerFile: tokenizer + "/tokenizer.json", weights: .folder(base), adapter: path)
   }
 
   /// Reads a configuration and a tokenizer from two places, for random weights.
@@ -40,25 +74,31 @@ public struct ModelFolder {
   /// - Parameters:
   ///   - configuration: path of a `config.json`.
   ///   - tokenizer: a folder with `tokenizer.json`, or that file.
+  ///   - seed: of the weights.
   /// - Throws: what is wrong with one of the files.
-  public init(configuration: String, tokenizer: String) throws {
+  public init(configuration: String, tokenizer: String, seed: UInt64 = 0) throws {
     let isFile = tokenizer.hasSuffix(".json")
     let folder = isFile ? (tokenizer as NSString).deletingLastPathComponent : tokenizer
     try self.init(
       path: configuration, configuration: configuration,
       tokenizerFolder: folder.isEmpty ? "." : folder,
-      tokenizerFile: isFile ? tokenizer : tokenizer + "/tokenizer.json")
+      tokenizerFile: isFile ? tokenizer : tokenizer + "/tokenizer.json",
+      weights: .random(configuration: configuration, seed: seed))
   }
 
   private init(
-    path: String, configuration: String, tokenizerFolder: String, tokenizerFile: String
+    path: String, configuration: String, tokenizerFolder: String, tokenizerFile: String,
+    weights: WeightSource, adapter: String? = nil
   ) throws {
     self.path = path
+    weightSource = weights
     var assets: [(name: String, bytes: [UInt8])] = []
     let configurationBytes = try readFile(configuration, what: "model configuration")
     let json = try parseJSON(configurationBytes, source: configuration)
     self.configuration = try DecoderConfiguration(json: json, source: configuration)
     table = ParameterTable(self.configuration)
+    let decoder = self.configuration
+    self.adapter = try adapter.map { try AdapterFolder(path: $0, decoder: decoder) }
     let tokenizerBytes = try readFile(tokenizerFile, what: "tokenizer")
     tokenizer = try BPETokenizer(
       tokenizerJSON: parseJSON(tokenizerBytes, source: tokenizerFile), source: tokenizerFile)
@@ -141,10 +181,10 @@ public struct ModelFolder {
     }
   }
 
-  /// Opens the folder's weights and refuses tensors that this architecture has no place for.
+  /// Opens a folder's weights and refuses tensors that this architecture has no place for.
   ///
   /// A tied model's copy of the embedding and the rotary frequencies of old folders are let pass.
-  func storedWeights() throws -> SafetensorsFolder {
+  func storedWeights(in path: String) throws -> SafetensorsFolder {
     let stored = try SafetensorsFolder(path: path)
     let known = Set(table.parameters.map { Array($0.name.utf8) })
     for tensor in stored.tensors where !known.contains(Array(tensor.name.utf8)) {

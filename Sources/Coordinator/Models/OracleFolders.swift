@@ -1,4 +1,3 @@
-import Comm
 import JSONText
 import Model
 import Tensor
@@ -51,16 +50,10 @@ struct OracleFolders {
     return try ModelFolder(path: path)
   }
 
-  /// The models whose weights the oracle needs beside those of the run, by name.
-  var models: [(name: String, folder: ModelFolder)] {
-    [("oracle", model)] + (reference.map { [("oracle's reference", $0)] } ?? [])
-  }
-
-  /// Reads the weights into the places that `models` got; collective.
-  func fillWeights(_ memory: ModelMemory, communicator: borrowing Communicator) throws {
-    for ((_, folder), weights) in zip(models, memory.others) {
-      try readWeights(of: folder, into: weights, communicator: communicator)
-    }
+  /// The models whose weights the oracle needs beside those of the run.
+  var models: [ModelRequest] {
+    [ModelRequest("oracle", frozen: model)]
+      + (reference.map { [ModelRequest("oracle's reference", frozen: $0)] } ?? [])
   }
 
   /// The oracle on weights that were read.

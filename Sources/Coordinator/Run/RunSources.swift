@@ -17,6 +17,8 @@ struct RunSources {
   private let asked: Oracle?
   /// The oracle if it is a model; nil for `method: sft`, which asks nobody.
   private let oracleFolders: OracleFolders?
+  /// The adapter that is trained, nil where the weights are.
+  let adapter: AdapterRequest?
   let stepCount: Int
   /// Number type of the starting folder, which the result gets too.
   let numberType: NumberType
@@ -25,13 +27,20 @@ struct RunSources {
     self.configuration = configuration
     try configuration.checkSupported()
     try configuration.checkSizes()
-    switch configuration.model {
-    case .folder(let path):
-      model = try ModelFolder(path: path)
+    let model =
+      switch configuration.model {
+      case .folder(let path): try ModelFolder(path: path)
+      case .random(let config, let tokenizer, let seed):
+        try ModelFolder(configuration: config, tokenizer: tokenizer, seed: seed)
+      }
+    self.model = model
+    adapter = try configuration.adapter.map {
+      try model.trainedAdapter($0, seed: configuration.seed)
+    }
+    switch model.weightSource {
+    case .folder(let path) where adapter == nil:
       numberType = try SafetensorsFolder(path: path).numberType ?? .f32
-    case .random(let config, let tokenizer, _):
-      model = try ModelFolder(configuration: config, tokenizer: tokenizer)
-      numberType = .f32
+    default: numberType = .f32
     }
     let isSFT = configuration.method == .sft
     if isSFT {
@@ -82,7 +91,9 @@ struct RunSources {
       where [".safetensors", ".json"].contains(where: name.hasSuffix) { add("\(folder)/\(name)") }
     }
     switch configuration.model {
-    case .folder(let path): addFolder(path)
+    case .folder(let path):
+      addFolder(path)
+      if case .folder(let base) = model.weightSource, base != path { addFolder(base) }
     case .random(let config, let tokenizer, _):
       add(config)
       if tokenizer.hasSuffix(".json") { add(tokenizer) } else { addFolder(tokenizer) }
@@ -93,33 +104,30 @@ struct RunSources {
   }
 
   /// Models of the oracle that need weights of their own.
-  var oracleModels: [(name: String, folder: ModelFolder)] { oracleFolders?.models ?? [] }
+  var oracleModels: [ModelRequest] { oracleFolders?.models ?? [] }
+
+  /// The policy: an adapter on frozen weights, or the weights with a folder's adapter in them.
+  var policy: ModelRequest {
+    ModelRequest(
+      name: "policy", folder: model, adapter: adapter,
+      mergesAdapter: adapter == nil && model.adapter != nil, changesWeights: adapter == nil)
+  }
+
+  /// The reference as its folder is; the starting model itself begins as the policy does, and an adapter
+  /// that begins as no change is left out.
+  var referenceRequest: ModelRequest? {
+    guard let reference else { return nil }
+    var request = ModelRequest("reference", frozen: reference)
+    if configuration.reference == nil, adapter == nil, model.adapter != nil {
+      request.adapter = nil
+      request.mergesAdapter = true
+    }
+    return request
+  }
 
   /// Who labels and judges, once the weights are read.
   func oracle(_ memory: ModelMemory, compute: Compute) throws -> Oracle? {
     try oracleFolders.map { try $0.oracle(memory, compute: compute) } ?? asked
-  }
-
-  /// Reads or draws the starting weights of policy, reference and oracle; collective.
-  func fillWeights(
-    _ memory: ModelMemory, pool: ThreadPool, communicator: borrowing Communicator
-  ) throws {
-    switch configuration.model {
-    case .folder:
-      try readWeights(of: model, into: memory.policy, communicator: communicator)
-    case .random(_, _, let seed):
-      try drawWeights(memory.policy, seed: seed, pool: pool, communicator: communicator)
-    }
-    try oracleFolders?.fillWeights(memory, communicator: communicator)
-    guard let weights = memory.reference, let reference else { return }
-    if configuration.reference != nil {
-      try readWeights(of: reference, into: weights, communicator: communicator)
-    } else {
-      if communicator.nodeRank == 0 {
-        weights.base.update(from: memory.policy.base, count: model.table.floatCount)
-      }
-      try communicator.barrier()
-    }
   }
 }
 

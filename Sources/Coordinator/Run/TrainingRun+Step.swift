@@ -77,7 +77,8 @@ extension TrainingRun {
     onPhase("policy")
     var own: [CompletionResult] = []
     try sumGroups(groups.count, communicator: communicator) { group, gradient in
-      own += worker.completionGradient(groups[group].map { rows[$0] }, addingTo: gradient)
+      own += worker.completionGradient(
+        groups[group].map { rows[$0] }, dropout: dropout, addingTo: gradient)
     }
     let all = try communicator.allGather(own)
     outcome.completions = all.joined().sorted { $0.index < $1.index }
@@ -144,13 +145,13 @@ extension TrainingRun {
     stopwatch.measure(.optimizer) {
       if let gradient = accumulator.baseAddress {
         optimizer.update(
-          weights: memory.policy.base + optimizer.slice.lowerBound, gradient: gradient,
+          weights: trainedSlice, gradient: gradient,
           scale: Float(factor / Double(divisor)), learningRate: outcome.learningRate,
           compute: compute)
       }
     }
     try stopwatch.measure(.reduce) {
-      try memory.memory.publish(array: ModelMemory.policyArray, slices: slices)
+      try memory.memory.publish(array: memory.trainedArray, slices: slices)
     }
   }
 
