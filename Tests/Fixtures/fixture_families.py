@@ -69,3 +69,30 @@ FAMILIES = {
         "options": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
     },
 }
+
+
+def drawn(name, generator):
+    """A family's folder with other sizes, head counts and ties; the shape that a scaling fixes stays."""
+    spec = {**FAMILIES[name], "options": dict(FAMILIES[name].get("options", {}))}
+    spec["seed"] = int(generator.integers(1 << 30))
+    spec["feed_forward"] = int(generator.integers(3, 12)) * 4
+    spec["tied"] = bool(generator.integers(2))
+    spec["epsilon"] = float(generator.choice([1e-5, 1e-6]))
+    spec["key_value_heads"] = int(generator.choice([1, 2, 4, 6]))
+    spec["heads"] = spec["key_value_heads"] * int(generator.integers(1, 4))
+    spec["layers"] = int(generator.integers(1, 4))
+    head_size = spec.get("head_size")
+    if spec.get("family") == "phi3":
+        spec["hidden"] = spec["heads"] * 8  # no head_dim, and a factor for each of its four frequencies
+    elif head_size:
+        spec["hidden"] = spec["heads"] * int(generator.integers(1, 4))
+    else:
+        spec["hidden"] = spec["heads"] * int(generator.choice([4, 6, 8, 10, 16]))
+    if spec["options"].get("sliding_window"):
+        spec["options"]["sliding_window"] = int(generator.integers(1, 40))
+    for key in ["attention_bias", "mlp_bias"]:
+        if spec.get("family") in ("llama", "qwen3") and not (key == "mlp_bias" and spec["family"] == "qwen3"):
+            spec["options"][key] = bool(generator.integers(2))
+    if "max_window_layers" in spec["options"]:
+        spec["options"]["max_window_layers"] = int(generator.integers(0, 3))
+    return spec

@@ -158,7 +158,7 @@ def build_model(spec):
         vocab_size=VOCABULARY,
         hidden_size=sizes["hidden"],
         intermediate_size=sizes["feed_forward"],
-        num_hidden_layers=2,
+        num_hidden_layers=sizes.get("layers", 2),
         num_attention_heads=sizes["heads"],
         num_key_value_heads=sizes["key_value_heads"],
         max_position_embeddings=sizes.get("positions", 1024),

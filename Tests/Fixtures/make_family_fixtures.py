@@ -18,7 +18,6 @@ from fixture_families import FAMILIES
 REFERENCE = "gqa-tied"
 # Rows longer than every window and than the original positions of llama3's rotary embedding.
 LONG_FOLDERS = ["llama3", "mistral-window", "phi3-longrope", "qwen2-window"]
-UPDATE = 0.01  # the update's size, as a share of the weights'
 
 
 def write_expected(models, name):
@@ -54,9 +53,8 @@ def write_step(models, name):
         rows.append({"prompt_ids": ids["prompt_ids"], "response_ids": [ids["chosen_ids"], ids["rejected_ids"]]})
     rows = steps.reference_rows(fm.load(os.path.join(models, REFERENCE)), rows)
     loss_of = steps.pair_loss(rows, steps.dpo_rows, {})
-    _, _, norm, _, _, size = steps.update_of(path, loss_of, 0.0, torch.float32)
-    rate = float(f"{UPDATE * size / norm:.1g}")
     settings = {"versions": versions(), "method": "dpo", "reference": REFERENCE, "beta": steps.BETA}
+    rate = steps.rate_of(path, loss_of)
     steps.write_step(path, "dpo", f"families/{name}", models, loss_of, settings, rate)
 
 

@@ -17,6 +17,7 @@ import fixture_steps as steps
 import fixture_texts as texts
 import fixture_values as values
 import fixture_variants as variants
+import make_adapter_fixtures as adapters
 import make_family_fixtures as families
 import numpy
 import torch
@@ -215,6 +216,7 @@ def main():
     write_steps(out)
     fm.write_json(os.path.join(out, "sail_values.json"), values.values())
     families.write(out)
+    adapters.write(out)
     # A process of its own: TRL's settings of torch reach no other value.
     trl_script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "make_trl_values.py")
     subprocess.run([sys.executable, trl_script, "--out", out], check=True)
