@@ -158,14 +158,15 @@ def build_model(spec):
         vocab_size=VOCABULARY,
         hidden_size=sizes["hidden"],
         intermediate_size=sizes["feed_forward"],
-        num_hidden_layers=2,
+        num_hidden_layers=sizes.get("layers", 2),
         num_attention_heads=sizes["heads"],
         num_key_value_heads=sizes["key_value_heads"],
-        max_position_embeddings=1024,
+        max_position_embeddings=sizes.get("positions", 1024),
         rms_norm_eps=sizes.get("epsilon", 1e-6),
         rope_parameters={"rope_type": "default", "rope_theta": sizes["theta"], **sizes.get("rope", {})},
         tie_word_embeddings=sizes["tied"],
         initializer_range=0.2,
+        pad_token_id=None,  # Phi-3's default is beyond the vocabulary
         **extra,
         **sizes.get("options", {}),
     )
@@ -215,7 +216,14 @@ def save_folder(folder, spec, tokenizer):
 def old_config(value):
     rope = value.pop("rope_parameters")
     value["rope_theta"] = rope.pop("rope_theta")
-    value["rope_scaling"] = None if rope.get("rope_type") == "default" else rope
+    rope.pop("partial_rotary_factor", None)
+    if rope["rope_type"] != "llama3":
+        rope["type"] = rope.pop("rope_type")
+    if rope.get("type") == "longrope":
+        rope.pop("original_max_position_embeddings")  # stands at the top
+    value["rope_scaling"] = None if rope.get("type") == "default" else rope
+    if value.get("head_dim") == value["hidden_size"] // value["num_attention_heads"]:
+        value.pop("head_dim")
     value["torch_dtype"] = value.pop("dtype")
     value["transformers_version"] = "4.40.0"
     if value["model_type"] == "qwen2" and not value["use_sliding_window"]:
