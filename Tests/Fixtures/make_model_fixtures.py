@@ -19,6 +19,7 @@ import fixture_values as values
 import fixture_variants as variants
 import make_adapter_fixtures as adapters
 import make_family_fixtures as families
+import make_reward_fixtures as rewards
 import numpy
 import torch
 from fixture_expected import greedy_rows, score_rows, versions
@@ -217,6 +218,7 @@ def main():
     fm.write_json(os.path.join(out, "sail_values.json"), values.values())
     families.write(out)
     adapters.write(out)
+    rewards.write(out)
     # A process of its own: TRL's settings of torch reach no other value.
     trl_script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "make_trl_values.py")
     subprocess.run([sys.executable, trl_script, "--out", out], check=True)
