@@ -21,7 +21,13 @@ let modelRefusals: [Refusal] = [
   .configuration("num_key_value_heads", 3, ["num_key_value_heads (3)"]),
   .configuration("num_attention_heads", "four", ["num_attention_heads"]),
   .configuration("vocab_size", 300, ["tokenizer", "vocab_size of 300"]),
-  .configuration("model_type", "llama", ["model_type \"llama\"", "\"qwen2\""]),
+  .configuration("model_type", "mixtral", ["model_type \"mixtral\"", "\"qwen2\""]),
+  .configuration("model_type", "llama", ["q_proj.bias", "no place for"]),
+  .configuration("num_local_experts", 8, ["num_local_experts 8", "dense"]),
+  // Beyond the original length the frequencies depend on the whole sequence.
+  .configuration(
+    "rope_parameters", ["rope_type": "dynamic", "factor": 2, "rope_theta": 10000],
+    and: ["max_position_embeddings": 20], ["row", "beyond 20", "\"dynamic\"", "not implemented"]),
   .configuration("hidden_act", "gelu", ["hidden_act \"gelu\""]),
   .configuration("rms_norm_eps", 0, ["rms_norm_eps"]),
   // 2⁶⁰ bytes: refused before anything is reserved.
@@ -39,6 +45,50 @@ let modelRefusals: [Refusal] = [
   .model("weights of another model", ["another shape"]) {
     try $0.remove("model/model.safetensors")
     try $0.copy(fixture("steps/sft_step.safetensors"), as: "model/model.safetensors")
+  },
+]
+
+let adapterRefusals: [Refusal] = [
+  .adapter("a base that is not there", ["models/nowhere", "--base"]) {
+    $0.settings["base_model_name_or_path"] = "models/nowhere"
+  },
+  .adapter("no base", ["names no base model", "--base"]) {
+    $0.settings["base_model_name_or_path"] = .null
+  },
+  .adapter("another base's sizes", ["has the shape", "belongs to another base model"]) {
+    $0.settings["base_model_name_or_path"] = .string(fixture("families/llama-tied"))
+  },
+  .adapter("another family", ["belongs to another base model"]) {
+    $0.settings["base_model_name_or_path"] = .string(fixture("families/phi3"))
+  },
+  .adapter("another rank", ["has the shape", "rank"]) { $0.settings["r"] = 8 },
+  .adapter("weights decomposed", ["use_dora true"]) { $0.settings["use_dora"] = true },
+  .adapter("trained modules beside it", ["modules_to_save", "lm_head"]) {
+    $0.settings["modules_to_save"] = ["lm_head"]
+  },
+  .adapter("another method", ["peft_type \"IA3\""]) { $0.settings["peft_type"] = "IA3" },
+  .adapter("a rank by layer", ["rank_pattern"]) { $0.settings["rank_pattern"] = ["q_proj": 2] },
+  .adapter("changed base weights", ["init_lora_weights \"pissa\""]) {
+    $0.settings["init_lora_weights"] = "pissa"
+  },
+  .adapter("a setting of the future", ["use_something_new"]) {
+    $0.settings["use_something_new"] = true
+  },
+  .adapter("no alpha", ["lora_alpha"]) { $0.settings["lora_alpha"] = "much" },
+  Refusal("no adapter weights", ["adapter_model.safetensors"]) { folder in
+    try folder.copy(fixture("adapters/llama-all"), as: "model")
+    try folder.remove("model/adapter_model.safetensors")
+    return Refusal.score(data: fixture("pairs.jsonl")) + ["--base", fixture("families/llama")]
+  },
+  .runFile(
+    "an unknown target", code: 3, ["\"proj\"", "q_proj, k_proj"],
+    settings: ["adapter.targets=[proj]"]),
+  .runFile("a rank beyond reason", ["adapter.rank", "65536"], settings: ["adapter.rank=100000"]),
+  .runFile(
+    "another rank than the folder's", ["adapter.rank is 8", "has 4", "leave it out"],
+    settings: ["model={adapter: \(fixture("adapters/llama-all")), base: \(fixture("families/llama"))}", "adapter.rank=8"]),
+  Refusal("nothing to merge", code: 2, ["no adapter to merge"]) { _ in
+    ["export", fixture("gqa-tied"), "--merge", "--out", "exported"]
   },
 ]
 
@@ -129,8 +179,8 @@ let fileRefusals: [Refusal] =
         "rule:shorter", "--against", "other=generations.jsonl", "--out", "evaluation",
       ]
     },
-    Refusal("a model as a checkpoint", ["MANIFEST"]) { _ in
-      ["export", fixture("gqa-tied"), "--out", "exported"]
+    Refusal("no model to export", ["nowhere/config.json"]) { _ in
+      ["export", "nowhere", "--out", "exported"]
     },
     Refusal("nothing to inspect", ["missing"]) { _ in ["inspect", "missing"] },
     Refusal("a folder as data", ["folder"]) { folder in

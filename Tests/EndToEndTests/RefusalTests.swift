@@ -7,7 +7,9 @@ extension EndToEndTests {
   @Suite struct Refusals {
     private static let longestSeconds = 30.0
 
-    @Test(arguments: modelRefusals + dataRefusals + runFileRefusals + fileRefusals)
+    @Test(
+      arguments:
+        modelRefusals + adapterRefusals + dataRefusals + runFileRefusals + fileRefusals)
     func isRefused(_ refusal: Refusal) throws {
       try check(refusal, ranks: nil)
     }

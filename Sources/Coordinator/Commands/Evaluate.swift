@@ -106,7 +106,11 @@ public func evaluate(
     threads: .init(options.threads), communicator: communicator)
   let oracle = model.judge ?? asked
   let rows = try communicator.agree {
-    try everyPair(texts, of: model.folder, name: options.data)
+    let rows = try everyPair(texts, of: model.folder, name: options.data)
+    let longest = rows.map(\.prompt.count).max() ?? 0
+    try model.folder.checkPositions(
+      longest + options.maxNewTokens, "the longest prompt and its new tokens have")
+    return rows
   }
   let lines = try mapRows(
     count: rows.count, batch: 16, what: "evaluate", progress: progress,

@@ -66,7 +66,9 @@ public func generate(
     path: options.model, base: options.base, reference: nil, threads: .init(options.threads),
     communicator: communicator)
   let prompts = try communicator.agree {
-    try everyPrompt(texts.map(\.prompt), of: model.folder, name: options.data)
+    try everyPrompt(
+      texts.map(\.prompt), of: model.folder, name: options.data,
+      maxNewTokens: options.maxNewTokens)
   }
   let settings = GenerationSettings(
     rule: options.rule, maxNewTokens: options.maxNewTokens, endTokens: model.folder.endTokens)
@@ -97,13 +99,17 @@ private func line(_ prompt: String, _ samples: [Completion], _ model: ModelFolde
   ]
 }
 
-/// All prompts as token ids; one without tokens is an error.
+/// All prompts as token ids; one without tokens is an error, as is one too long to be answered.
 func everyPrompt(
-  _ texts: [String], of model: ModelFolder, name: String
-) throws(DataError) -> [[Int32]] {
+  _ texts: [String], of model: ModelFolder, name: String, maxNewTokens: Int
+) throws -> [[Int32]] {
   let prompts = texts.map { model.tokenizer.encode($0) }
   if let row = prompts.firstIndex(where: \.isEmpty) {
     throw DataError(name, "row \(row + 1) has a prompt without a token; give it some text")
+  }
+  for (row, prompt) in prompts.enumerated() {
+    try model.checkPositions(
+      prompt.count + maxNewTokens, "\(name), row \(row + 1), and its new tokens have")
   }
   return prompts
 }

@@ -90,7 +90,7 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
 /// All pairs as token ids without limits; one without tokens is an error, as lines must match.
 func everyPair(
   _ texts: [PreferenceRow], of model: ModelFolder, name: String
-) throws(DataError) -> [TokenPair] {
+) throws -> [TokenPair] {
   let encoder = model.encoder(limits: nil)
   var rows: [TokenPair] = []
   for (index, text) in texts.enumerated() {
@@ -99,6 +99,8 @@ func everyPair(
         name,
         "row \(index + 1) has a prompt or completion without a token; give it some text")
     }
+    let longest = max(row.chosen.count, row.rejected.count)
+    try model.checkPositions(row.prompt.count + longest, "\(name), row \(index + 1), has")
     rows.append(row)
   }
   return rows

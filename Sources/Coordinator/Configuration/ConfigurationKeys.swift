@@ -10,7 +10,7 @@ enum ConfigurationKeys {
         "checkpoint", "reference_cache", "threads", "memory", "seed", "output",
       ]
     ),
-    ("model", ["config", "tokenizer", "seed"]),
+    ("model", ["config", "tokenizer", "seed", "adapter", "base"]),
     (
       "data",
       [

@@ -34,7 +34,8 @@ extension RunConfiguration {
 extension RunConfiguration.ModelSource {
   fileprivate var resolved: ResolvedValue {
     switch self {
-    case .folder(let path): .text(path)
+    case .folder(let path, nil): .text(path)
+    case .folder(let path, let base?): ["adapter": .text(path), "base": .text(base)]
     case .random(let config, let tokenizer, let seed):
       ["config": .text(config), "tokenizer": .text(tokenizer), "seed": .number(seed)]
     }

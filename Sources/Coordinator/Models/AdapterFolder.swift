@@ -131,17 +131,19 @@ extension AdapterConfiguration {
     guard json["peft_type"]?.string == "LORA" else {
       throw unsupported("peft_type", json["peft_type"]?.text ?? "missing", "\"LORA\"")
     }
-    // What changes the computation beyond rank, scale and dropout.
-    for key in [
-      "use_dora", "fan_in_fan_out", "lora_bias", "use_qalora", "alora_invocation_tokens",
-      "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication",
-      "target_parameters", "trainable_token_indices", "arrow_config", "use_bdlora",
-      "megatron_config",
-    ] {
-      guard let value = json[key], !value.isNull, value.boolean != false,
-        value.members?.isEmpty != true, value.elements?.isEmpty != true
+    // Whatever else is set may change the computation.
+    for member in json.members ?? [] where !AdapterConfiguration.harmlessKeys.contains(member.key) {
+      let value = member.value
+      guard !value.isNull, value.boolean != false, value.members?.isEmpty != true,
+        value.elements?.isEmpty != true
       else { continue }
-      throw unsupported(key, value.text, "plain low-rank updates of linear layers")
+      throw unsupported(member.key, value.text, "plain low-rank updates of linear layers")
+    }
+    // These put a part of the base model's weights into the adapter.
+    if let start = json["init_lora_weights"]?.string,
+      !["gaussian", "eva", "orthogonal"].contains(start)
+    {
+      throw unsupported("init_lora_weights", "\"\(start)\"", "adapters on unchanged base weights")
     }
     if let bias = json["bias"]?.string, bias != "none" {
       throw unsupported("bias", "\"\(bias)\"", "\"none\"")
@@ -163,6 +165,15 @@ extension AdapterConfiguration {
       rank: rank, alpha: alpha, isRankStabilized: json["use_rslora"]?.boolean ?? false,
       dropout: dropout, targets: targets)
   }
+
+  /// Keys of PEFT that are read here, that the tensors' names answer, or that say how an adapter began.
+  private static let harmlessKeys: Set<String> = [
+    "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "eva_config",
+    "exclude_modules", "inference_mode", "init_lora_weights", "layers_pattern",
+    "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "peft_type",
+    "peft_version", "qalora_group_size", "r", "revision", "runtime_config", "target_modules",
+    "task_type", "use_rslora",
+  ]
 
   /// An `adapter_config.json` that PEFT reads.
   func json(base: String) -> JSON {

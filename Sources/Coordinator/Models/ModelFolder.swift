@@ -171,6 +171,19 @@ public struct ModelFolder {
     }
   }
 
+  /// Refuses sequences beyond the length up to which the model's rotary embedding is implemented.
+  ///
+  /// - Parameters:
+  ///   - count: tokens of the longest sequence.
+  ///   - what: what has so many, and what to do: "row 3 has", "data.max_length allows".
+  /// - Throws: `ModelError` with the limit and its reason.
+  func checkPositions(_ count: Int, _ what: String) throws(ModelError) {
+    guard let limit = configuration.positionLimit, count > limit.count else { return }
+    throw ModelError(
+      "\(path): \(what) \(count) tokens, but beyond \(limit.count) the model's \(limit.reason), which "
+        + "is not implemented; use at most \(limit.count) tokens")
+  }
+
   /// Refuses a reference that does not know this model's token ids.
   func checkVocabulary(of reference: ModelFolder) throws(ModelError) {
     let sizes = (configuration.vocabularySize, reference.configuration.vocabularySize)

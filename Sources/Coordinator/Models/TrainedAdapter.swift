@@ -6,6 +6,7 @@ extension ModelFolder {
   /// - Parameters:
   ///   - settings: of the run file; what is not written is the folder's, else the default.
   ///   - seed: of a new adapter's weights.
+  /// - Returns: the adapter's settings, its table and what it begins as.
   /// - Throws: `ConfigurationError` if the settings differ from the folder's adapter; `ModelError` if a
   ///   target is not one of the model's.
   func trainedAdapter(

@@ -29,7 +29,7 @@ struct RunSources {
     try configuration.checkSizes()
     let model =
       switch configuration.model {
-      case .folder(let path): try ModelFolder(path: path)
+      case .folder(let path, let base): try ModelFolder(path: path, base: base)
       case .random(let config, let tokenizer, let seed):
         try ModelFolder(configuration: config, tokenizer: tokenizer, seed: seed)
       }
@@ -51,6 +51,14 @@ struct RunSources {
       reference = model
     }
     if let reference { try model.checkVocabulary(of: reference) }
+    for folder in [model] + (reference.map { [$0] } ?? []) {
+      let data = configuration.data
+      try folder.checkPositions(data.maxLength, "data.max_length allows")
+      let answered = data.maxPromptLength + configuration.generation.maxNewTokens
+      guard configuration.generates else { continue }
+      try folder.checkPositions(
+        answered, "data.max_prompt_length and generation.max_new_tokens allow")
+    }
     let data = configuration.data
     let limits = LengthLimits(data)
     var rows = try TrainingData(
@@ -91,7 +99,7 @@ struct RunSources {
       where [".safetensors", ".json"].contains(where: name.hasSuffix) { add("\(folder)/\(name)") }
     }
     switch configuration.model {
-    case .folder(let path):
+    case .folder(let path, _):
       addFolder(path)
       if case .folder(let base) = model.weightSource, base != path { addFolder(base) }
     case .random(let config, let tokenizer, _):

@@ -31,7 +31,7 @@ extension TrainingRun {
           "empty": .integer(Int64(train.leftOut.empty)), "cut": .integer(Int64(train.cutCount)),
         ]),
     ]
-    if case .folder(let path) = configuration.model {
+    if case .folder(let path, _) = configuration.model {
       let names = ["model.safetensors", "model.safetensors.index.json"]
       for file in names.map({ "\(path)/\($0)" })
       where FileManager.default.fileExists(atPath: file) {
