@@ -32,7 +32,9 @@ extension TrainingRun {
         ]),
     ]
     if case .folder(let path, _) = configuration.model {
-      let names = ["model.safetensors", "model.safetensors.index.json"]
+      let names = [
+        "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors",
+      ]
       for file in names.map({ "\(path)/\($0)" })
       where FileManager.default.fileExists(atPath: file) {
         members.append(
