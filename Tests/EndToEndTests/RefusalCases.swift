@@ -15,14 +15,19 @@ let modelRefusals: [Refusal] = [
   },
   .configuration("hidden_size", 64, ["another shape", "[384, 64]", "[384, 32]"]),
   .configuration("intermediate_size", 48, ["another shape", "mlp"]),
-  .configuration("num_hidden_layers", 3, ["model.layers.2", "missing"]),
+  .configuration("num_hidden_layers", 3, ["layer_types has 2 entries"]),
+  .configuration(
+    "num_hidden_layers", 3, and: ["layer_types": .null], ["model.layers.2", "missing"]),
   .configuration("num_attention_heads", 0, ["num_attention_heads", "found 0"]),
   .configuration("num_key_value_heads", 0, ["num_key_value_heads", "found 0"]),
   .configuration("num_key_value_heads", 3, ["num_key_value_heads (3)"]),
   .configuration("num_attention_heads", "four", ["num_attention_heads"]),
   .configuration("vocab_size", 300, ["tokenizer", "vocab_size of 300"]),
   .configuration("model_type", "mixtral", ["model_type \"mixtral\"", "\"qwen2\""]),
-  .configuration("model_type", "llama", ["q_proj.bias", "no place for"]),
+  .configuration("model_type", "llama", ["architectures", "\"LlamaForCausalLM\""]),
+  .configuration(
+    "model_type", "llama", and: ["architectures": ["LlamaForCausalLM"]],
+    ["bias", "no place for"]),
   .configuration("num_local_experts", 8, ["num_local_experts 8", "dense"]),
   // Beyond the original length the frequencies depend on the whole sequence.
   .configuration(
@@ -31,7 +36,8 @@ let modelRefusals: [Refusal] = [
   .configuration("hidden_act", "gelu", ["hidden_act \"gelu\""]),
   .configuration("rms_norm_eps", 0, ["rms_norm_eps"]),
   // 2⁶⁰ bytes: refused before anything is reserved.
-  .configuration("num_hidden_layers", 4000, ["model.layers.2"]),
+  .configuration(
+    "num_hidden_layers", 4000, and: ["layer_types": .null], ["model.layers.2"]),
   .model("truncated weights", ["model/model.safetensors", "not a whole safetensors file"]) {
     try $0.write("model/model.safetensors", bytes: $0.bytes("model/model.safetensors").dropLast(9))
   },

@@ -35,7 +35,7 @@ struct LoadedModel {
       reference: reference.map { ModelRequest("reference", frozen: $0) },
       others: folders.2?.models ?? [], hasGradient: false, communicator: communicator)
     let compute = Compute(threadCount: try threadCount(threads, communicator: communicator))
-    try memory.fill(compute: compute, communicator: communicator)
+    try memory.fill(pool: compute.pool, communicator: communicator)
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
     judge = try folders.2.map { [memory] in try $0.oracle(memory, compute: compute) }
   }

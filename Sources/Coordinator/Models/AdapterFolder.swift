@@ -2,7 +2,6 @@ import Checkpoint
 import Foundation
 import JSONText
 import Model
-import Tensor
 
 /// A PEFT adapter folder, all but its weights: `adapter_config.json`, `adapter_model.safetensors`.
 ///
@@ -99,16 +98,6 @@ struct AdapterFolder {
   func read(into weights: UnsafeMutableBufferPointer<Float>) throws(CheckpointError) {
     try SafetensorsFolder(path: path, stem: "adapter_model").read(
       table.placements, into: weights)
-  }
-
-  /// Adds the update to a model's weights.
-  func merge(into weights: DecoderWeights, compute: Compute) throws(CheckpointError) {
-    let memory = FloatBuffer(count: table.floatCount)
-    try read(into: UnsafeMutableBufferPointer(start: memory.base, count: memory.count))
-    DecoderWeights(
-      configuration: weights.configuration, table: weights.table, base: weights.base,
-      adapter: AdapterWeights(configuration: configuration, table: table, base: memory.base)
-    ).mergeAdapter(compute: compute)
   }
 }
 

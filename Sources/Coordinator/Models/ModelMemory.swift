@@ -10,8 +10,6 @@ struct ModelRequest {
   var folder: ModelFolder
   /// The adapter on it; nil for none.
   var adapter: AdapterRequest?
-  /// Whether the folder's adapter is added to the weights.
-  var mergesAdapter = false
   /// Whether the weights will change, so that no other model can share them.
   var changesWeights = false
 }
@@ -152,14 +150,13 @@ extension ModelRequest {
 
   /// Whether two models begin with the same weights.
   fileprivate func hasSameStart(as other: ModelRequest) -> Bool {
-    folder.weightSource == other.folder.weightSource && mergesAdapter == other.mergesAdapter
-      && (!mergesAdapter || folder.path == other.folder.path)
+    folder.weightSource == other.folder.weightSource
   }
 }
 
 extension ModelMemory {
   /// Reads or draws the weights of all models into the node's copies; collective.
-  func fill(compute: Compute, communicator: borrowing Communicator) throws {
+  func fill(pool: ThreadPool, communicator: borrowing Communicator) throws {
     let models = [policy] + (reference.map { [$0] } ?? []) + others
     for (index, request) in requests.enumerated() {
       let earlier = requests[..<index].indices.first {
@@ -172,15 +169,14 @@ extension ModelMemory {
         }
         try communicator.barrier()
       } else {
-        try fillWeights(
-          models[index], request, compute: compute, communicator: communicator)
+        try fillWeights(models[index], request, pool: pool, communicator: communicator)
       }
       try fillAdapter(models[index], request, communicator: communicator)
     }
   }
 
   private func fillWeights(
-    _ weights: DecoderWeights, _ request: ModelRequest, compute: Compute,
+    _ weights: DecoderWeights, _ request: ModelRequest, pool: ThreadPool,
     communicator: borrowing Communicator
   ) throws {
     let isReader = communicator.nodeRank == 0
@@ -192,15 +188,12 @@ extension ModelMemory {
         try stored.read(
           request.folder.placements,
           into: UnsafeMutableBufferPointer(start: weights.base, count: weights.table.floatCount))
-        if request.mergesAdapter, let adapter = request.folder.adapter {
-          try adapter.merge(into: weights, compute: compute)
-        }
       }
     case .random(_, let seed):
       // Each rank of the node draws a part.
       initializeWeights(
         weights.base, table: weights.table, configuration: weights.configuration, seed: seed,
-        part: communicator.nodeRank, of: communicator.nodeSize, pool: compute.pool)
+        part: communicator.nodeRank, of: communicator.nodeSize, pool: pool)
     }
     try communicator.barrier()
   }

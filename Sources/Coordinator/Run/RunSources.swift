@@ -34,9 +34,9 @@ struct RunSources {
         try ModelFolder(configuration: config, tokenizer: tokenizer, seed: seed)
       }
     self.model = model
-    adapter = try configuration.adapter.map {
-      try model.trainedAdapter($0, seed: configuration.seed)
-    }
+    // An adapter folder goes on, whether the run file says more of it or not.
+    let settings = configuration.adapter ?? (model.adapter == nil ? nil : .init())
+    adapter = try settings.map { try model.trainedAdapter($0, seed: configuration.seed) }
     switch model.weightSource {
     case .folder(let path) where adapter == nil:
       numberType = try SafetensorsFolder(path: path).numberType ?? .f32
@@ -114,23 +114,9 @@ struct RunSources {
   /// Models of the oracle that need weights of their own.
   var oracleModels: [ModelRequest] { oracleFolders?.models ?? [] }
 
-  /// The policy: an adapter on frozen weights, or the weights with a folder's adapter in them.
+  /// The policy: an adapter on frozen weights, or the weights.
   var policy: ModelRequest {
-    ModelRequest(
-      name: "policy", folder: model, adapter: adapter,
-      mergesAdapter: adapter == nil && model.adapter != nil, changesWeights: adapter == nil)
-  }
-
-  /// The reference as its folder is; the starting model itself begins as the policy does, and an adapter
-  /// that begins as no change is left out.
-  var referenceRequest: ModelRequest? {
-    guard let reference else { return nil }
-    var request = ModelRequest("reference", frozen: reference)
-    if configuration.reference == nil, adapter == nil, model.adapter != nil {
-      request.adapter = nil
-      request.mergesAdapter = true
-    }
-    return request
+    ModelRequest(name: "policy", folder: model, adapter: adapter, changesWeights: adapter == nil)
   }
 
   /// Who labels and judges, once the weights are read.

@@ -78,8 +78,9 @@ final class TrainingRun {
       shuffle: configuration.data.shuffle)
 
     memory = try ModelMemory(
-      policy: sources.policy, reference: sources.referenceRequest, others: sources.oracleModels,
-      hasGradient: true, communicator: communicator)
+      policy: sources.policy,
+      reference: sources.reference.map { ModelRequest("reference", frozen: $0) },
+      others: sources.oracleModels, hasGradient: true, communicator: communicator)
     let compute = Compute(
       threadCount: try threadCount(configuration.threads, communicator: communicator))
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
@@ -96,7 +97,7 @@ final class TrainingRun {
       accumulatorBuffer = buffer
       accumulator = UnsafeMutableBufferPointer(start: buffer.base, count: buffer.count)
     }
-    try memory.fill(compute: compute, communicator: communicator)
+    try memory.fill(pool: compute.pool, communicator: communicator)
   }
 
   /// The first weight of this rank's slice of what is trained.
