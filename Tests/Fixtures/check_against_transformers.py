@@ -3,7 +3,8 @@
     python Tests/Fixtures/check_against_transformers.py --sail .build/release/sail --seeds 101,102 [MODEL_DIR…]
 
 For each seed: multi-head, grouped and multi-query Qwen2 folders, tied and untied; with --families also a folder of
-each decoder family with drawn sizes, head counts, ties and biases; then each MODEL_DIR. Checked:
+each decoder family with drawn sizes, head counts, ties and biases, with --adapters also adapters by peft on such
+folders (check_adapters.py); then each MODEL_DIR. Checked:
 `score` (log-probabilities within 2e-5 relative, token counts), greedy `generate` (ids, text, finish),
 sampled `generate` (`logps` of the drawn tokens, untempered), one SGD step by `train` for each loss (check_steps.py:
 whole update within 1e-4 of torch's autograd; families: of DPO), `export` (loaded by transformers, log-probabilities
@@ -20,6 +21,7 @@ import fixture_families as families
 import fixture_texts as texts
 import numpy
 import torch
+from check_adapters import check_adapter
 from check_online import check_online
 from check_steps import check_steps
 from check_tools import Check
@@ -130,6 +132,21 @@ def check_folder(sail, name, folder, reference, parts, cases=()):
         return check.summary(name)
 
 
+def check_adapters(sail, names, seed, work, tokenizer):
+    """Adapters drawn afresh on freshly drawn folders of decoder families."""
+    generator = numpy.random.Generator(numpy.random.PCG64([seed, 1]))
+    failures = 0
+    for name in names:
+        base = os.path.join(work, f"base-{name}-{seed}")
+        spec = families.drawn(name, generator)
+        fm.save_folder(base, spec, tokenizer)
+        with tempfile.TemporaryDirectory(prefix="sail-check-") as folder:
+            check = Check(sail, folder)
+            check_adapter(check, f"adapter of {name}-{seed}", base, spec.get("family", "qwen2"), generator)
+            failures += check.summary(f"adapter of {name}-{seed}")
+    return failures
+
+
 def check_families(sail, names, seed, work, tokenizer, parts):
     """Freshly drawn folders of decoder families; each has the next one as its reference."""
     generator = numpy.random.Generator(numpy.random.PCG64(seed))
@@ -160,6 +177,10 @@ def main():
         "--families", nargs="?", type=split, const=list(families.FAMILIES), default=[], metavar="NAMES",
         help=f"without names: {','.join(families.FAMILIES)}",
     )
+    parser.add_argument(
+        "--adapters", nargs="?", type=split, const=list(families.FAMILIES), default=[], metavar="NAMES",
+        help="families whose folders get an adapter; without names: all",
+    )
     parser.add_argument("--online", type=split, default=["gqa-tied"], help="folders; default: gqa-tied")
     parser.add_argument("--parts", type=split, default=PARTS, help=f"default: {','.join(PARTS)}")
     parser.add_argument("--cases", type=split, default=[], help="training steps; default: all")
@@ -182,6 +203,7 @@ def main():
                 failures += check_folder(arguments.sail, f"{name}-{seed}", *pair, parts, arguments.cases)
             names = arguments.families
             failures += check_families(arguments.sail, names, seed, work, tokenizer, arguments.parts)
+            failures += check_adapters(arguments.sail, arguments.adapters, seed, work, tokenizer)
     for folder in arguments.models:
         failures += check_folder(arguments.sail, folder, os.path.abspath(folder), None, ["generate"])
     print("all equal" if failures == 0 else f"{failures} failed")
