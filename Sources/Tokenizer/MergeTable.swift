@@ -55,52 +55,6 @@ struct MergeTable: Sendable {
   }
 }
 
-/// Which first symbols of tokens can come to stand inside of one token.
-///
-/// Where two neighbours cannot, no merge reaches across, so a text may be cut there: it keeps the
-/// text of a SentencePiece vocabulary, which has no words, from being one word of megabytes.
-struct JoinTable: Sendable {
-  /// One bit a pair, by its hash: a bit set for another pair only makes a cut less.
-  private var bits = [UInt64](repeating: 0, count: 1 << 14)
-
-  /// A table for merges.
-  ///
-  /// - Parameters:
-  ///   - merges: all merges.
-  ///   - length: the length of each id's token in bytes; that of a merge's result is the sum.
-  init(_ merges: [(left: Int32, right: Int32, id: Int32)], length: (Int32) -> Int) {
-    // The symbols that a token can begin and end with: those of its parts, and the token itself,
-    // which may be a symbol too. Parts are shorter, so they come first.
-    var firsts: [Int32: [Int32]] = [:]
-    var lasts: [Int32: [Int32]] = [:]
-    let lengths = merges.map { length($0.id) }
-    for index in merges.indices.sorted(by: { (lengths[$0], $0) < (lengths[$1], $1) }) {
-      let (left, right, id) = merges[index]
-      let ends = lasts[left] ?? [left]
-      let starts = firsts[right] ?? [right]
-      for end in ends { for start in starts { insert(end, start) } }
-      JoinTable.add(firsts[left] ?? [left], to: &firsts[id, default: [id]])
-      JoinTable.add(lasts[right] ?? [right], to: &lasts[id, default: [id]])
-    }
-  }
-
-  private static func add(_ symbols: [Int32], to set: inout [Int32]) {
-    for symbol in symbols where !set.contains(symbol) { set.append(symbol) }
-  }
-
-  private mutating func insert(_ left: Int32, _ right: Int32) {
-    let bit = mixed(pairKey(left, right))
-    bits[Int(bit >> 44) >> 6] |= 1 << ((bit >> 44) & 63)
-  }
-
-  /// Whether two neighbouring symbols can come to stand in one token.
-  @inline(__always)
-  func contains(_ left: Int32, _ right: Int32) -> Bool {
-    let bit = mixed(pairKey(left, right))
-    return bits[Int(bit >> 44) >> 6] >> ((bit >> 44) & 63) & 1 != 0
-  }
-}
-
 /// Two ids as one key, ordered by the left id, then the right.
 @inline(__always)
 func pairKey(_ left: Int32, _ right: Int32) -> UInt64 {
@@ -109,7 +63,7 @@ func pairKey(_ left: Int32, _ right: Int32) -> UInt64 {
 
 /// A key's bits, mixed so that any of them make a slot's number.
 @inline(__always)
-private func mixed(_ key: UInt64) -> UInt64 {
+func mixed(_ key: UInt64) -> UInt64 {
   let product = (key ^ key >> 29) &* 0x9E37_79B9_7F4A_7C15
   return product ^ product >> 32
 }

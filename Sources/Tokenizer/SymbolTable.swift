@@ -46,6 +46,9 @@ struct SymbolTable: Sendable {
     isByteLevel ? ByteAlphabet.standard.spell(bytes) : Array(bytes)
   }
 
+  /// The symbols whose spelling is not one character.
+  var longSymbols: [Int32] { fallback.filter { $0 >= 0 } + (unknown.map { [$0] } ?? []) }
+
   /// Whether every text has symbols without the unknown token.
   var isComplete: Bool {
     !fallback.contains(-1) && !fallback.isEmpty || isByteLevel && !idOfByte.contains(-1)

@@ -34,9 +34,9 @@ struct Vocabulary: Sendable {
     self.tokens = tokens
     modelTokens = tokens
     let merges = try Vocabulary.readMerges(model, tokens, reader)
-    joins = JoinTable(merges) { tokens.token(of: $0)?.count ?? 0 }
     symbols = try Vocabulary.readSymbols(
       model, tokens, isByteLevel: isByteLevel, reader)
+    joins = JoinTable(merges, tokens, longSymbols: symbols.longSymbols)
     self.merges.reserve(merges.count)
     for (rank, merge) in merges.enumerated() {
       self.merges.insert(

@@ -37,7 +37,11 @@ import Testing
         merges.append((Int32(left), Int32(right), Int32(id)))
         table.insert(left: Int32(left), right: Int32(right), rank: Int32(rank), id: Int32(id))
       }
-      let joins = JoinTable(merges) { strings[Int($0)].utf8.count }
+      var tokens = TokenTable()
+      for (id, string) in strings.enumerated() {
+        #expect(tokens.insert(string.utf8, id: Int32(id)) == nil)
+      }
+      let joins = JoinTable(merges, tokens, longSymbols: [])
       var merger = PairMerger(table, joins, byteCount: 1000)
       for length in [0, 1, 30, 31, 32, 33, 34, 60, 90] + Array(0..<24) + Array(0..<24) {
         let word = (0..<length).map { _ in Int32(draw(3)) }

@@ -1,4 +1,4 @@
-"""Writes llama.json and kinds.json: tokenizers of every supported kind, texts, and what Hugging Face makes of them.
+"""Writes llama.json, bytes.json and kinds.json: tokenizers of every supported kind, texts, and what Hugging Face makes of them.
 
 Needs what make_tokenizer_fixtures.py needs, which it takes texts from. Run it in this folder:
 
@@ -43,6 +43,17 @@ def sentencepiece_base(training_text, size):
     value["post_processor"] = template("<s>", 1)
     value["added_tokens"] = [added(token, id, special=True) for id, token in enumerate(["<unk>", "<s>", "</s>"])]
     value["model"]["merges"] = [" ".join(pair) for pair in value["model"]["merges"]]
+    return value
+
+
+def bytes_base(llama):
+    """Merges of byte tokens, of the unknown token, and of characters that spell a byte token."""
+    merges = [("<0xF0>", "<0x9F>"), ("a", "<0xC3>"), ("<0xA9>", "b"), ("<", "0"), ("<0", "x"), ("<0x", "0"), ("<0x0", "A"),
+              ("<0x0A", ">"), ("<0x0A>", "b"), ("<unk>", "a"), ("b", "<unk>"), ("<0xF0><0x9F>", "<0x98>"), ("▁", "<0xE3>")]
+    tokens = ["<unk>", "<s>", "</s>"] + BYTES + list("▁ab<0xA>") + ["".join(pair) for pair in merges]
+    value = json.loads(json.dumps(llama))
+    value["model"]["vocab"] = {token: id for id, token in enumerate(dict.fromkeys(tokens))}
+    value["model"]["merges"] = merges
     return value
 
 
@@ -130,6 +141,14 @@ def kinds(qwen2, llama):
         ("metaspace of old", "llama.json", dict(
             space, pre_tokenizer=metaspace(add_prefix_space=True), decoder=metaspace(add_prefix_space=True)), {}),
     ]
+    for scheme in ["first", "always"]:
+        # As transformers 5 writes Llama's.
+        result.append((f"llama {scheme}", "llama.json", {
+            "normalizer": None, "pre_tokenizer": metaspace(prepend_scheme=scheme, split=False),
+            "added_tokens": llama_tokens}, {"unk_token": None}))
+    result.append(("merged bytes", "bytes.json", {}, {}))
+    result.append(("merged unknown", "bytes.json", {}, {"byte_fallback": False}))
+    result.append(("merged unknowns", "bytes.json", {}, {"byte_fallback": False, "fuse_unk": False}))
     for scheme in ["first", "always", "never"]:
         for splits in [True, False]:
             settings = {"prepend_scheme": scheme, "split": splits}
@@ -149,7 +168,7 @@ def texts(count, generator):
     """Random texts, with added tokens and what looks like tokens inside."""
     inside = ["<|end|>", "<|user|>", " <|user|>  ", "[L]", "  [L] ", "[LR]", " [LR] ", "word", " word ", "words", "fox", "a b",
               "<tool>", "▁", "▁▁", " ▁", "<0x0A>", "<s>", "</s>", "<unk>", "  ", "   ", "the ", " quick", "caf\u00e9 ",
-              "cafe\u0301", "\n", "<|endoftext|>", "\ud7a3", "<0x", "\U0001f600", "aaa", "'s", "12345", "\t"]
+              "cafe\u0301", "\n", "aé", "éb", "\U0001f601a", "<0x0A>b", "b\u3042", "a\u3042a", " \u3042", "<|endoftext|>", "\ud7a3", "<0x", "\U0001f600", "aaa", "'s", "12345", "\t"]
     result = []
     for text in random_texts(count, generator):
         for _ in range(generator.choice([0, 0, 1, 1, 2, 5])):
@@ -162,7 +181,7 @@ def texts(count, generator):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--out", default=HERE)
     options = parser.parse_args()
     generator = random.Random(20240612 if options.seed is None else options.seed)
@@ -170,7 +189,11 @@ def main():
     if options.seed is None:
         with open(os.path.join(HERE, "qwen2.json"), encoding="utf-8") as file:
             qwen2 = json.load(file)
+        # Training is not the same each time, so a file that is there stays.
         llama = sentencepiece_base(TRAINING_TEXT, 700)
+        if os.path.exists(os.path.join(HERE, "llama.json")):
+            with open(os.path.join(HERE, "llama.json"), encoding="utf-8") as file:
+                llama = json.load(file)
     else:
         # Other texts, so other merges: words of the fixed texts and random ones, in another order.
         words = [word for text in FIXED_TEXTS + TRAINING_TEXT + random_texts(300, generator) for word in text.split(" ")]
@@ -178,7 +201,7 @@ def main():
         fixed = FIXED_TEXTS + ADDED_TEXTS
         qwen2 = as_transformers_writes(trained_model(training_text, generator.randint(400, 2000)))
         llama = sentencepiece_base(training_text, generator.randint(600, 2500))
-    bases = {"qwen2.json": qwen2, "llama.json": llama}
+    bases = {"qwen2.json": qwen2, "llama.json": llama, "bytes.json": bytes_base(llama)}
     sets = []
     if options.seed is not None:
         sets.append({"file": "qwen2.json", "name": "qwen2", "cases": cases(qwen2, fixed + texts(options.count, generator)),
@@ -189,7 +212,7 @@ def main():
                      "cases": cases(value, fixed + texts(options.count, generator)),
                      "decodings": decodings(value, max(5, options.count // 10), generator)})
     os.makedirs(options.out, exist_ok=True)
-    files = [("llama.json", llama), ("kinds.json", {"versions": {"tokenizers": tokenizers.__version__}, "sets": sets})]
+    files = [("llama.json", llama), ("bytes.json", bases["bytes.json"]), ("kinds.json", {"versions": {"tokenizers": tokenizers.__version__}, "sets": sets})]
     if options.seed is not None:
         files.append(("qwen2.json", qwen2))
     for name, value in files:
