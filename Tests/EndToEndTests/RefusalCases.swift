@@ -92,7 +92,11 @@ let adapterRefusals: [Refusal] = [
   .runFile("a rank beyond reason", ["adapter.rank", "65536"], settings: ["adapter.rank=100000"]),
   .runFile(
     "another rank than the folder's", ["adapter.rank is 8", "has 4", "leave it out"],
-    settings: ["model={adapter: \(fixture("adapters/llama-all")), base: \(fixture("families/llama"))}", "adapter.rank=8"]),
+    settings: [
+      "model={}", "model.adapter=\(fixture("adapters/llama-all"))",
+      "model.base=\(fixture("families/llama"))",
+      "adapter.rank=8",
+    ]),
   Refusal("nothing to merge", code: 2, ["no adapter to merge"]) { _ in
     ["export", fixture("gqa-tied"), "--merge", "--out", "exported"]
   },

@@ -15,14 +15,16 @@ extension RunConfiguration.ModelSource {
   ) throws(ConfigurationError) {
     guard case .mapping = value.content else {
       self = .folder(
-        try root.text("model", value, "a folder, a mapping of config, tokenizer, seed, or one of adapter, base"))
+        try root.text(
+          "model", value, "a folder, a mapping of config, tokenizer, seed, or of adapter, base"))
       return
     }
     let section = try ConfigurationSection(value, path: "model")
     if section.value("adapter") != nil {
       for key in ["config", "tokenizer", "seed"] where section.value(key) != nil {
         throw ConfigurationError(
-          value.place, "model.\(key) goes with model.config only, not with model.adapter; leave it out")
+          value.place,
+          "model.\(key) goes with model.config only, not with model.adapter; leave it out")
       }
       self = .folder(
         try section.required("adapter", "an adapter folder"),
