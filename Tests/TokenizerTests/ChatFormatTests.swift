@@ -97,7 +97,7 @@ import Testing
     ("{{ strftime_now('%Y') }}", "today's date"),
     ("{% if strftime_now is defined %}{% endif %}", "today's date"),
     ("{{ raise_exception('never') }}", "the template says: never"),
-    ("{{ messages[0]", "no end"), ("{% if true %}x", "no elif"), ("{# x", "a comment has no end"),
+    ("{{ x.y if add_generation_prompt }}", "x is undefined"), ("{{ messages[0]", "no end"), ("{% if true %}x", "no elif"), ("{# x", "a comment has no end"),
     ("{{ 'x }}", "a string has no end"), ("{{ 1 + 'a' }}", "an integer + a string"),
     ("{{ x.y }}", "x is undefined"), ("{{ ? }}", "the character"), ("{{ 1.5 }}", "no integer"),
     ("{{ 9223372036854775807 + 1 }}", "an integer + an integer"), ("{{ 1 // 0 }}", "//"),
