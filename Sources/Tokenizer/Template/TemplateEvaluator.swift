@@ -1,9 +1,21 @@
 // Expressions.
 extension TemplateRenderer {
+  /// The value of an expression; counted as work, and a text by its length too.
   mutating func evaluate(_ expression: TemplateExpression) throws(TemplateError)
     -> TemplateValue
   {
-    try count()
+    let value = try value(of: expression)
+    if case .string(let text) = value {
+      try count(1 + text.utf8.count / 64)
+    } else {
+      try count(1)
+    }
+    return value
+  }
+
+  private mutating func value(of expression: TemplateExpression) throws(TemplateError)
+    -> TemplateValue
+  {
     switch expression {
     case .literal(let value): return value
     case .variable(let name):
@@ -164,7 +176,10 @@ extension TemplateRenderer {
       return try TemplateOperations.method("strip", of: .string(try text(of: value)), values)
     case ("join", 0...1):
       var parts: [String] = []
-      for element in try elements(of: value) { parts.append(try text(of: element)) }
+      for element in try elements(of: value) {
+        parts.append(try text(of: element))
+        try count(1 + (parts.last?.utf8.count ?? 0) / 64)
+      }
       return .string(parts.joined(separator: try values.first.map(text(of:)) ?? ""))
     case ("list", 0): return .list(try elements(of: value))
     case ("first", 0): return try elements(of: value).first ?? .undefined("an element")

@@ -119,7 +119,11 @@ enum TemplateOperations {
     case ("split", 1) where !texts[0].utf8.isEmpty:
       return .list(split(text, by: texts[0]).map { .string($0) })
     case ("replace", 2) where !texts[0].utf8.isEmpty:
-      return .string(split(text, by: texts[0]).joined(separator: texts[1]))
+      let parts = split(text, by: texts[0])
+      guard texts[1].utf8.count < 1 << 26 / parts.count else {
+        throw TemplateError("a text this long")
+      }
+      return .string(parts.joined(separator: texts[1]))
     case ("upper", 0): return .string(text.uppercased())
     case ("lower", 0): return .string(text.lowercased())
     default: throw refusal

@@ -25,8 +25,8 @@ struct TemplateRenderer {
     return renderer.output
   }
 
-  mutating func count() throws(TemplateError) {
-    stepsLeft -= 1
+  mutating func count(_ steps: Int = 1) throws(TemplateError) {
+    stepsLeft -= steps
     guard stepsLeft > 0 else { throw TemplateError("the template runs too long") }
   }
 

@@ -141,6 +141,12 @@ def kinds(qwen2, llama):
         ("metaspace of old", "llama.json", dict(
             space, pre_tokenizer=metaspace(add_prefix_space=True), decoder=metaspace(add_prefix_space=True)), {}),
     ]
+    # Few bytes have tokens, some tokens only look like bytes', and no merge makes the longest ones.
+    few = ["<unk>", "<s>", "</s>", "a", "b", "▁", "<0xC3>", "<0xA9>", "<0x-0>", "<0x+5>", "<0xZZ>", "▁ab", "▁aé", "<0xc3>"]
+    few = {"vocab": {token: id for id, token in enumerate(few)}, "merges": []}
+    for fuse in [True, False]:
+        result.append((f"few bytes {fuse}", "bytes.json", {}, dict(few, fuse_unk=fuse)))
+    result.append(("whole words", "bytes.json", {}, dict(few, ignore_merges=True)))
     for scheme in ["first", "always"]:
         # As transformers 5 writes Llama's.
         result.append((f"llama {scheme}", "llama.json", {
@@ -168,7 +174,7 @@ def texts(count, generator):
     """Random texts, with added tokens and what looks like tokens inside."""
     inside = ["<|end|>", "<|user|>", " <|user|>  ", "[L]", "  [L] ", "[LR]", " [LR] ", "word", " word ", "words", "fox", "a b",
               "<tool>", "▁", "▁▁", " ▁", "<0x0A>", "<s>", "</s>", "<unk>", "  ", "   ", "the ", " quick", "caf\u00e9 ",
-              "cafe\u0301", "\n", "aé", "éb", "\U0001f601a", "<0x0A>b", "b\u3042", "a\u3042a", " \u3042", "<|endoftext|>", "\ud7a3", "<0x", "\U0001f600", "aaa", "'s", "12345", "\t"]
+              "cafe\u0301", "\n", "aé", "éb", "\U0001f601a", "<0x0A>b", "b\u3042", "a\u3042a", " \u3042", "\u3042é", "ab", "aé", "<|endoftext|>", "\ud7a3", "<0x", "\U0001f600", "aaa", "'s", "12345", "\t"]
     result = []
     for text in random_texts(count, generator):
         for _ in range(generator.choice([0, 0, 1, 1, 2, 5])):
@@ -181,11 +187,11 @@ def texts(count, generator):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--out", default=HERE)
     options = parser.parse_args()
     generator = random.Random(20240612 if options.seed is None else options.seed)
-    fixed = FIXED_TEXTS[4::25] + ADDED_TEXTS[::9]
+    fixed = FIXED_TEXTS[4::25] + ADDED_TEXTS[::9] + ["ab", "a\u00e9"]
     if options.seed is None:
         with open(os.path.join(HERE, "qwen2.json"), encoding="utf-8") as file:
             qwen2 = json.load(file)
@@ -198,7 +204,7 @@ def main():
         # Other texts, so other merges: words of the fixed texts and random ones, in another order.
         words = [word for text in FIXED_TEXTS + TRAINING_TEXT + random_texts(300, generator) for word in text.split(" ")]
         training_text = [" ".join(generator.choice(words) for _ in range(30)) for _ in range(400)]
-        fixed = FIXED_TEXTS + ADDED_TEXTS
+        fixed = FIXED_TEXTS + ADDED_TEXTS + ["ab", "a\u00e9"]
         qwen2 = as_transformers_writes(trained_model(training_text, generator.randint(400, 2000)))
         llama = sentencepiece_base(training_text, generator.randint(600, 2500))
     bases = {"qwen2.json": qwen2, "llama.json": llama, "bytes.json": bytes_base(llama)}
