@@ -17,12 +17,29 @@ public struct ScoreHead: Sendable, Equatable {
   /// What is taken from the raw output, and what it is divided by then.
   public var normalization: Normalization
 
+  /// A head from its parts.
+  public init(
+    name: String, hasBias: Bool, paddingToken: Int32?, normalization: Normalization
+  ) {
+    self.name = name
+    self.hasBias = hasBias
+    self.paddingToken = paddingToken
+    self.normalization = normalization
+  }
+
   /// (x − mean) ÷ deviation.
   public struct Normalization: Sendable, Equatable {
     /// The mean.
     public var mean: Double
     /// The deviation.
     public var deviation: Double
+
+    /// A normalization from its parts.
+    public init(mean: Double, deviation: Double) {
+      self.mean = mean
+      self.deviation = deviation
+    }
+
     /// The output as it is.
     public static let none = Normalization(mean: 0, deviation: 1)
   }
