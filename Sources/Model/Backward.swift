@@ -59,6 +59,44 @@ public final class DecoderBackward {
     addingTo gradient: UnsafeMutablePointer<Float>
   ) {
     precondition(coefficients.count == batch.targets.count)
+    backward(batch, addingTo: gradient) { dResidual in
+      headBackward(
+        batch, coefficients: coefficients, penalty: penalty, dResidual: dResidual,
+        gradient: gradient)
+      guard trainsWeights, !table.isTied else { return }
+      flushVocabularyGradient(into: gradient + table.head)
+      vocabularyGradient.zero()
+    }
+  }
+
+  /// Adds ∂/∂w Σ c · score of the last ``Decoder/scores(_:keepsActivations:)`` to a flat gradient, as
+  /// ``backward(_:coefficients:penalty:addingTo:)`` does.
+  ///
+  /// - Parameters:
+  ///   - batch: the batch of the last forward, which kept its activations.
+  ///   - coefficients: c, one for each of `batch.scoreRows`.
+  ///   - gradient: as many floats as what is trained, added to.
+  public func scoreBackward(
+    _ batch: PackedBatch, coefficients: [Double],
+    addingTo gradient: UnsafeMutablePointer<Float>
+  ) {
+    precondition(coefficients.count == batch.scoreRows.count)
+    backward(batch, addingTo: gradient) { dResidual in
+      let head = decoder.gatherHeadRows(batch.scoreRows)
+      if head.rows == 0 { return }
+      let dNormed = decoder.scoreHeadBackward(
+        head, coefficients: coefficients, addingTo: trainsWeights ? gradient : nil)
+      lastNormBackward(
+        head, dNormed.matrix(rows: head.rows, columns: configuration.hiddenSize),
+        places: batch.scoreRows, dResidual: dResidual, gradient: gradient)
+    }
+  }
+
+  /// The layers' backward after the head's, which adds to the residual stream's gradient.
+  private func backward(
+    _ batch: PackedBatch, addingTo gradient: UnsafeMutablePointer<Float>,
+    head: (_ dResidual: Matrix) -> Void
+  ) {
     let c = configuration
     let rows = batch.rowCount
     let space: BackwardWorkspace
@@ -71,13 +109,7 @@ public final class DecoderBackward {
     let dResidual = space.dResidual.matrix(rows: rows, columns: c.hiddenSize)
     dResidual.zero()
     vocabularyGradient.zero()
-    headBackward(
-      batch, coefficients: coefficients, penalty: penalty, dResidual: dResidual,
-      gradient: gradient)
-    if trainsWeights, !table.isTied {
-      flushVocabularyGradient(into: gradient + table.head)
-      vocabularyGradient.zero()
-    }
+    head(dResidual)
     let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
     for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
       mlpBackward(index, batch: batch, space, dResidual, gradient)
@@ -93,7 +125,7 @@ public final class DecoderBackward {
     gradient: UnsafeMutablePointer<Float>
   ) {
     let c = configuration
-    let head = decoder.gatherHeadRows(batch)
+    let head = decoder.gatherHeadRows(batch.predictionRows, targets: batch.targets)
     if head.rows == 0 { return }
     let padded = coefficients + [Float](repeating: 0, count: head.rows - head.count)
     let dNormedBuffer = FloatBuffer(count: head.rows * c.hiddenSize)
@@ -116,6 +148,16 @@ public final class DecoderBackward {
       compute.linearInputGradient(logits, decoder.headMatrix, into: dNormed.rows(range))
       if let dHead { compute.linearWeightGradient(logits, normed, addingTo: dHead) }
     }
+    lastNormBackward(
+      head, dNormed, places: batch.predictionRows, dResidual: dResidual, gradient: gradient)
+  }
+
+  /// Backward of the last norm on the rows that the head read.
+  private func lastNormBackward(
+    _ head: HeadRows, _ dNormed: Matrix, places: [Int32], dResidual: Matrix,
+    gradient: UnsafeMutablePointer<Float>
+  ) {
+    let c = configuration
     let inputs = head.inputs.matrix(rows: head.rows, columns: c.hiddenSize)
     if trainsWeights {
       compute.rmsNormWeightGradient(
@@ -127,7 +169,7 @@ public final class DecoderBackward {
     compute.rmsNormBackward(
       dNormed, x: inputs, weight: decoder.weights.base + table.finalNorm,
       inverseRMS: head.inverseRMS.base, addingTo: dInputs)
-    compute.addRows(dInputs, to: dResidual, at: batch.predictionRows)
+    compute.addRows(dInputs, to: dResidual, at: places)
   }
 
   private func mlpBackward(

@@ -243,10 +243,9 @@ extension Decoder {
     project(.down, layer: index, activation, into: output, dropped: dropped)
   }
 
-  /// The matrix that maps the last norm's output to logits (V, C).
+  /// The matrix that maps the last norm's output to logits (V, C) or to a score (1, C).
   var headMatrix: Matrix {
-    weights.matrix(
-      weights.table.head, configuration.vocabularySize, configuration.hiddenSize)
+    weights.matrix(weights.table.head, configuration.headRows, configuration.hiddenSize)
   }
 
   /// Room for the logits of `rows` rows.

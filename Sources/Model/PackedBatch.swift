@@ -40,6 +40,8 @@ public struct PackedBatch: Sendable {
   public private(set) var targets: [Int32] = []
   /// Predictions of each sequence: a range of `targets`, completions in order.
   public private(set) var sequences: [Range<Int>] = []
+  /// Row at which the score of each sequence is read, where the batch is for scores.
+  public private(set) var scoreRows: [Int32] = []
   /// Last row of each family's prompt.
   public private(set) var lastPromptRows: [Int32] = []
   /// Rows without padding.
@@ -59,20 +61,35 @@ public struct PackedBatch: Sendable {
     var keys: [DropoutKey] = []
     for family in packed {
       let first = tokens.count
-      append(family)
+      append(family, scoredBy: nil)
       guard dropout != nil else { continue }
       keys += (0..<tokens.count - first).map {
         DropoutKey(row: UInt32(truncatingIfNeeded: family.row), place: UInt32($0))
       }
     }
     dropped = dropout.map { DroppedRows(draws: $0, keys: keys) }
+    pad()
+  }
+
+  /// Packs families whose sequences are scored: their last tokens are inputs too, and nothing is
+  /// predicted.
+  ///
+  /// - Parameters:
+  ///   - packed: the families; the sequences are prompt and completion, which may be empty.
+  ///   - head: says at which token a score is read.
+  public init(_ packed: [PromptFamily], scoredBy head: ScoreHead) {
+    for family in packed { append(family, scoredBy: head) }
+    pad()
+  }
+
+  private mutating func pad() {
     usedRowCount = tokens.count
     let padding = (32 - tokens.count % 32) % 32
     tokens.append(contentsOf: repeatElement(0, count: padding))
     positions.append(contentsOf: repeatElement(0, count: padding))
   }
 
-  private mutating func append(_ family: PromptFamily) {
+  private mutating func append(_ family: PromptFamily, scoredBy head: ScoreHead?) {
     precondition(!family.prompt.isEmpty)
     let start = tokens.count
     let promptRows = start..<start + family.prompt.count
@@ -82,16 +99,17 @@ public struct PackedBatch: Sendable {
     lastPromptRows.append(Int32(lastPromptRow))
     var segments: [AttentionSegment] = []
     for completion in family.completions {
-      let inputs = completion.dropLast()
+      let inputs = head == nil ? completion.dropLast() : completion[...]
       let first = tokens.count
       tokens += inputs
       positions += inputs.indices.map { Int32(family.prompt.count + $0) }
-      let firstTarget = targets.count
-      for (index, target) in completion.enumerated() {
-        predictionRows.append(Int32(index == 0 ? lastPromptRow : first + index - 1))
-        targets.append(target)
+      if let head {
+        let index = head.scoredIndex(of: family.prompt + completion)
+        let isInPrompt = index < family.prompt.count
+        scoreRows.append(Int32(isInPrompt ? start + index : first + index - family.prompt.count))
+      } else {
+        appendPredictions(of: completion, first: first, lastPromptRow: lastPromptRow)
       }
-      sequences.append(firstTarget..<targets.count)
       if segments.isEmpty {
         segments.append(AttentionSegment(rows: start..<tokens.count))
       } else if !inputs.isEmpty {
@@ -100,5 +118,16 @@ public struct PackedBatch: Sendable {
     }
     if segments.isEmpty { segments.append(AttentionSegment(rows: promptRows)) }
     families.append(AttentionFamily(segments: segments))
+  }
+
+  private mutating func appendPredictions(
+    of completion: [Int32], first: Int, lastPromptRow: Int
+  ) {
+    let firstTarget = targets.count
+    for (index, target) in completion.enumerated() {
+      predictionRows.append(Int32(index == 0 ? lastPromptRow : first + index - 1))
+      targets.append(target)
+    }
+    sequences.append(firstTarget..<targets.count)
   }
 }

@@ -28,8 +28,11 @@ public struct ParameterTable: Sendable {
   public private(set) var embedding = 0
   /// Offset of the last norm's weight (C).
   public private(set) var finalNorm = 0
-  /// Offset of the vocabulary projection (V, C); the embedding's if tied.
+  /// Offset of the head's matrix: the vocabulary projection (V, C), the embedding's if tied, or the
+  /// weights of a score (1, C).
   public private(set) var head = 0
+  /// Offset of a score's bias (1), nil if there is none.
+  public private(set) var headBias: Int?
 
   /// Offsets of one layer's tensors, nil where the decoder has no such tensor.
   public struct LayerOffsets: Sendable {
@@ -70,8 +73,13 @@ public struct ParameterTable: Sendable {
       layers.append(offsets)
     }
     finalNorm = place([("model.norm.weight", [hidden])])
-    head =
-      c.tiesEmbeddings ? embedding : place([("lm_head.weight", [c.vocabularySize, hidden])])
+    switch c.head {
+    case .vocabulary where c.tiesEmbeddings: head = embedding
+    case .vocabulary: head = place([("lm_head.weight", [c.vocabularySize, hidden])])
+    case .score(let score):
+      head = place([(score.name + ".weight", [1, hidden])])
+      if score.hasBias { headBias = place([(score.name + ".bias", [1])]) }
+    }
   }
 
   /// Number of trainable parameters, gaps not counted.
@@ -79,6 +87,12 @@ public struct ParameterTable: Sendable {
 
   /// Whether the vocabulary projection is the embedding.
   public var isTied: Bool { head == embedding }
+
+  /// Indices of the head's own tensors, which come last; none if it is tied.
+  public var headParameters: Range<Int> {
+    let first = isTied ? nil : parameters.firstIndex { $0.offset == head }
+    return (first ?? parameters.count)..<parameters.count
+  }
 
   /// An upper bound of a table's floats, nil if it overflows or exceeds 2⁴⁰.
   static func floatCount(of c: DecoderConfiguration) -> Int? {
@@ -136,21 +150,45 @@ public func initializeWeights(
   configuration: DecoderConfiguration, seed: UInt64, part: Int = 0, of partCount: Int = 1,
   pool: ThreadPool = ThreadPool(threadCount: 1)
 ) {
+  for number in table.parameters.indices {
+    initializeTensor(
+      number, weights, table: table, configuration: configuration, seed: seed, part: part,
+      of: partCount, pool: pool)
+  }
+}
+
+/// Fills the tensors of a decoder's own head as ``initializeWeights(_:table:configuration:seed:part:of:pool:)``
+/// does, and nothing else.
+public func initializeHead(
+  _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
+  configuration: DecoderConfiguration, seed: UInt64
+) {
+  for number in table.headParameters {
+    initializeTensor(
+      number, weights, table: table, configuration: configuration, seed: seed, part: 0, of: 1,
+      pool: ThreadPool(threadCount: 1))
+  }
+}
+
+private func initializeTensor(
+  _ number: Int, _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
+  configuration: DecoderConfiguration, seed: UInt64, part: Int, of partCount: Int,
+  pool: ThreadPool
+) {
   let random = KeyedRandom(seed: seed, purpose: .initialization)
-  for (number, parameter) in table.parameters.enumerated() {
-    let target = weights + parameter.offset
-    if parameter.shape.count > 1 {
-      let pairCount = (parameter.count + 1) / 2
-      let pairs = pairCount * part / partCount..<pairCount * (part + 1) / partCount
-      pool.forEachPart(of: pairs.count) { range, _ in
-        fillNormal(
-          target, count: parameter.count, deviation: configuration.initializerRange,
-          random: random, key: number,
-          pairs: pairs.lowerBound + range.lowerBound..<pairs.lowerBound + range.upperBound)
-      }
-    } else if part == 0 {
-      let isNorm = parameter.name.hasSuffix("norm.weight")
-      target.update(repeating: isNorm ? 1 : 0, count: parameter.count)
+  let parameter = table.parameters[number]
+  let target = weights + parameter.offset
+  if parameter.shape.count > 1 {
+    let pairCount = (parameter.count + 1) / 2
+    let pairs = pairCount * part / partCount..<pairCount * (part + 1) / partCount
+    pool.forEachPart(of: pairs.count) { range, _ in
+      fillNormal(
+        target, count: parameter.count, deviation: configuration.initializerRange,
+        random: random, key: number,
+        pairs: pairs.lowerBound + range.lowerBound..<pairs.lowerBound + range.upperBound)
     }
+  } else if part == 0 {
+    let isNorm = parameter.name.hasSuffix("norm.weight")
+    target.update(repeating: isNorm ? 1 : 0, count: parameter.count)
   }
 }

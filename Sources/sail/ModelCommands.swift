@@ -123,7 +123,10 @@ struct Evaluate: ParsableCommand {
           --judge-reference judge-sft --out runs/dpo-evaluation
       """)
 
-  @Option(help: "Hugging Face model folder, or PEFT adapter folder.")
+  @Option(
+    help:
+      "Hugging Face model folder, or PEFT adapter folder; of a reward model its accuracy on the pairs."
+  )
   var model: String
   @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
   var base: String?
@@ -131,11 +134,18 @@ struct Evaluate: ParsableCommand {
   var data: String
   @Option(help: "Reference model folder, for margins, accuracy and KL.")
   var reference: String?
-  @Option(help: "Reward model folder (not implemented in this version).")
-  var reward: String?
   @Option(
     help:
-      "Who scores generations: rule:NAME, model:DIR (its implicit reward), or a command with its arguments."
+      "Reward model folder, whose mean score of the generations is reported; it judges if --judge is absent."
+  )
+  var reward: String?
+  @Flag(help: "Less is better: takes the opposite of the reward model's output, as of a cost.")
+  var reverse = false
+  @Flag(help: "Puts the reward model's end token behind responses that ended by themselves.")
+  var endToken = false
+  @Option(
+    help:
+      "Who scores generations: rule:NAME, model:DIR (a reward model, or a causal model's implicit reward), or a command with its arguments."
   )
   var judge: String?
   @Option(help: "Reference folder of --judge model:DIR; the one of --reference if absent.")
@@ -164,10 +174,6 @@ struct Evaluate: ParsableCommand {
   func validate() throws {
     try checkPositive("--max-new-tokens", maxNewTokens)
     try checkPositive("--pairs", pairs)
-    if reward != nil {
-      throw ValidationError(
-        "--reward: reward models are not implemented in this version; use --judge")
-    }
     try checkTemperature(temperature)
     guard beta > 0, beta.isFinite else {
       throw ValidationError("--beta must be above 0, found \(beta)")
@@ -179,13 +185,8 @@ struct Evaluate: ParsableCommand {
       throw ValidationError(
         "--judge-reference \(judgeReference) goes with --judge model:DIR only; leave it out")
     }
-    if judge?.hasPrefix("model:") == true, judgeReference == nil, reference == nil {
-      throw ValidationError(
-        "--judge model:DIR needs a reference to compare with; give --judge-reference DIR or "
-          + "--reference DIR")
-    }
-    if !against.isEmpty && judge == nil {
-      throw ValidationError("--against needs a --judge that scores both sides")
+    if !against.isEmpty && judge == nil && reward == nil {
+      throw ValidationError("--against needs a --judge or --reward that scores both sides")
     }
   }
 
@@ -195,7 +196,11 @@ struct Evaluate: ParsableCommand {
       return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
     }
     let options = EvaluateOptions(
-      model: model, base: base, data: data, reference: reference, judge: judge.map(judgeSource),
+      model: model, base: base, data: data, reference: reference,
+      reward: reward.map {
+        .init(
+          folder: $0, reference: nil, beta: beta, isReversed: reverse, addsEndToken: endToken)
+      }, isReversed: reverse, addsEndToken: endToken, judge: judge.map(judgeSource),
       opponents: opponents, output: out, beta: beta, limit: pairs, maxNewTokens: maxNewTokens,
       temperature: temperature, seed: seed, threads: compute.threads)
     runOnAllRanks { try evaluate(options, communicator: $0) }

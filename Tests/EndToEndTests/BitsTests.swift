@@ -105,6 +105,23 @@ extension EndToEndTests {
       }
     }
 
+    @Test func rewardModelsToo() throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let settings = ["method=reward", "sail="]
+        let alone = try run.result("alone", settings)
+        for (ranks, threads) in [(2, 1), (4, 2), (8, 1)] {
+          let name = "out-\(ranks)-\(threads)"
+          let result = try run.result(name, settings + ["threads=\(threads)"], .ranks(ranks))
+          #expect(result == alone, "\(ranks) × \(threads): \(result.differences(from: alone))")
+        }
+        let from = folder.file("out-4-2/checkpoints/step-00000002")
+        let again = try run.result("out-4-2", settings, .ranks(2), resume: from)
+        #expect(again == alone, "\(again.differences(from: alone))")
+        #expect(alone.weights != (try run.result("seed", settings + ["seed=4"])).weights)
+      }
+    }
+
     @Test func theCutIntoGroupsChangesRoundingOnly() throws {
       // Pairs of a group × groups × ranks: 1 × 8, 2 × 4, 8 × 1.
       try withWorkFolder { folder in

@@ -37,11 +37,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
   ) -> Refusal {
     model("\(key): \(value.text)", parts) { folder in
       let values = others.merging([key: value]) { $1 }
-      let members = try fileJSON(folder.file("model/config.json")).members ?? []
-      let changed =
-        members.filter { values[$0.key] == nil }
-        + values.map { JSON.Member(key: $0.key, value: $0.value) }
-      try folder.write("model/config.json", JSON.object(changed).text)
+      try folder.changeConfiguration(values)
     }
   }
 
@@ -67,6 +63,25 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         JSON.object(adapter.settings.map { JSON.Member(key: $0.key, value: $0.value) }).text)
       return score(data: fixture("pairs.jsonl"))
     }
+  }
+
+  /// A copy of a folder that is changed and then gives rewards, of one completion or of the pairs'.
+  static func reward(
+    _ name: String, _ parts: [String], of source: String = "rewards/qwen2", data: String? = nil,
+    _ change: @escaping @Sendable (WorkFolder) throws -> Void = { _ in }
+  ) -> Refusal {
+    Refusal(name, parts) { folder in
+      try folder.copy(fixture(source), as: "model")
+      try change(folder)
+      guard let data else { return reward("model", fixture("rewards/rows.jsonl")) }
+      let row: JSON = ["prompt": "", "completion": .string(data)]
+      try folder.write("data.jsonl", row.text)
+      return reward("model", "data.jsonl")
+    }
+  }
+
+  static func reward(_ model: String, _ data: String) -> [String] {
+    ["reward", "--model", model, "--data", data, "--out", "out.jsonl"]
   }
 
   /// Data that cannot be scored.

@@ -124,6 +124,75 @@ let dataRefusals: [Refusal] = [
   },
 ]
 
+/// Heads that a command cannot use, and rows that have no score.
+let rewardRefusals: [Refusal] = [
+  .reward("a causal folder", ["Qwen2ForCausalLM has no reward head"], of: "gqa-tied"),
+  .reward("two labels", ["config.json", "num_labels", "must be 1", "found 2"]) {
+    try $0.changeConfiguration(["id2label": ["0": "a", "1": "b"]])
+  },
+  .reward("a head of two rows", ["score.weight", "another shape", "[1, 16]", "[2, 16]"]) {
+    try $0.replace(
+      "model/model.safetensors", "\"score.weight\":{\"dtype\":\"F32\",\"shape\":[1,16]",
+      "\"score.weight\":{\"dtype\":\"F16\",\"shape\":[2,16]")
+  },
+  .reward("a head that is missing", ["score.weight", "missing"]) {
+    try $0.replace("model/model.safetensors", "\"score.weight\"", "\"scOre.weight\"")
+  },
+  .reward("an unknown head", ["Qwen2ForTokenClassification", "not implemented"]) {
+    try $0.changeConfiguration(["architectures": ["Qwen2ForTokenClassification"]])
+  },
+  .reward("a damaged model", ["not a finite number", "data.jsonl:1"], data: "a") {
+    var bytes = try $0.bytes("model/model.safetensors")
+    bytes.replaceSubrange(bytes.count - 64..<bytes.count, with: Array(repeating: 0xFF, count: 64))
+    try $0.write("model/model.safetensors", bytes: bytes)
+  },
+  .reward("no text", ["data.jsonl:1", "have no token"], data: ""),
+  Refusal("no completion", ["data.jsonl:2", "\"completion\" is missing"]) { folder in
+    try folder.write(
+      "data.jsonl",
+      #"{"prompt": "a", "completion": "b"}"# + "\n" + #"{"prompt": "a", "chosen": "b"}"#)
+    return Refusal.reward(fixture("rewards/qwen2"), "data.jsonl")
+  },
+  Refusal("a reward model that is scored", ["Qwen2ForSequenceClassification has a reward head"]) {
+    _ in
+    [
+      "score", "--model", fixture("rewards/qwen2"), "--data", fixture("pairs.jsonl"), "--out",
+      "out.jsonl",
+    ]
+  },
+  Refusal("a reward model that generates", ["LlamaForScore", "sail generate wants"]) { _ in
+    [
+      "generate", "--model", fixture("rewards/beaver-reward"), "--data", fixture("pairs.jsonl"),
+      "--out", "out.jsonl",
+    ]
+  },
+  .runFile(
+    "a reward model that is aligned", code: 3, ["EurusRewardModel", "method: dpo wants"],
+    settings: ["model=\(fixture("rewards/eurus"))"]),
+  .runFile(
+    "a reward model as reference", code: 3,
+    ["MistralForSequenceClassification", "reference wants"],
+    settings: ["reference=\(fixture("rewards/mistral"))"]),
+  .runFile(
+    "an adapter of a reward model", ["adapter with method: reward", "not implemented"],
+    settings: ["method=reward", "adapter.rank=4"]),
+  .runFile(
+    "a reward model with a reference",
+    ["compared with nothing", "leave out the oracle's reference"],
+    settings: [
+      "oracle={model: \(fixture("rewards/qwen2")), reference: \(fixture("gqa-tied"))}"
+    ]),
+  .runFile(
+    "a causal model reversed", ["no reward head", "reverse is a setting of reward models"],
+    settings: ["oracle={model: \(fixture("gqa-tied")), reverse: true}"]),
+  Refusal("a judge of a reward model", code: 2, ["generates nothing", "leave out --judge"]) { _ in
+    [
+      "evaluate", "--model", fixture("rewards/qwen2"), "--data", fixture("pairs.jsonl"), "--judge",
+      "rule:shorter", "--out", "evaluation",
+    ]
+  },
+]
+
 let runFileRefusals: [Refusal] = [
   .runFile("unknown key", ["run.yaml:4", "bacth", "nearest known key is batch"]) {
     $0.replacingOccurrences(of: "batch:", with: "bacth:")

@@ -3,94 +3,277 @@ import JSONText
 import Testing
 
 extension EndToEndTests {
-  /// `sail reward` and `method: reward` against transformers and torch.
+  /// Reward models: scores against transformers, training against torch, as oracle and judge.
   @Suite struct Rewards {
-    private static let names = [
+    private static let folders = [
       "qwen2", "llama", "mistral", "beaver-reward", "beaver-cost", "eurus",
     ]
+    private static let rows = fixture("rewards/rows.jsonl")
 
-    @Test(arguments: names)
+    private func score(_ model: String, _ data: String, _ output: String) -> [String] {
+      ["reward", "--model", model, "--data", data, "--out", output]
+    }
+
+    /// f32 forwards of two programs.
+    private func expectClose(_ found: [Double], _ expected: [Double], _ comment: String = "") {
+      #expect(found.count == expected.count)
+      for (index, (one, other)) in zip(found, expected).enumerated() {
+        #expect(
+          abs(one - other) <= 1e-5 * max(1, abs(other)), "\(comment) \(index): \(one) \(other)")
+      }
+    }
+
+    @Test(arguments: folders)
     func scoresAreTransformers(_ name: String) throws {
       try withWorkFolder { folder in
-        let expected = try fileJSON(fixture("rewards/\(name)/expected.json")).list("rows")
-        let arguments = [
-          "reward", "--model", fixture("rewards/\(name)"), "--data",
-          fixture("rewards/rows.jsonl"), "--out",
-        ]
-        try sailDone(arguments + [folder.file("alone.jsonl")])
-        let lines = try folder.lines("alone.jsonl")
-        try #require(lines.count == expected.count)
-        for (index, (line, row)) in zip(lines, expected).enumerated() {
-          let (found, wanted) = (try line.value("score"), try row.value("score"))
-          // The size of a score is about 1, whatever the text.
-          #expect(abs(found - wanted) < 1e-5, "row \(index): \(found) \(wanted)")
-        }
-        try sailDone(arguments + [folder.file("three.jsonl")], .ranks(3))
+        let model = fixture("rewards/\(name)")
+        let expected = try fileJSON("\(model)/expected.json").list("rows")
+        try sailDone(score(model, Self.rows, folder.file("alone.jsonl")))
+        let scores = try folder.lines("alone.jsonl").map { try $0.value("score") }
+        expectClose(scores, try expected.map { try $0.value("float64_score") })
+        try sailDone(score(model, Self.rows, folder.file("three.jsonl")), .ranks(3))
         #expect(try folder.bytes("three.jsonl") == folder.bytes("alone.jsonl"))
+        try sailDone(score(model, Self.rows, folder.file("cost.jsonl")) + ["--reverse"])
+        #expect(try folder.lines("cost.jsonl").map { -(try $0.value("score")) } == scores)
       }
     }
 
-    @Test(arguments: ["plain", "margin"])
-    func oneStepIsTorchs(_ name: String) throws {
+    /// Where config.json does not say whether safe-rlhf's head has a bias, the weights do.
+    @Test(arguments: ["beaver-reward", "beaver-cost"])
+    func theWeightsSayWhetherThereIsABias(_ name: String) throws {
       try withWorkFolder { folder in
-        let model = "rewards/qwen2"
-        let step = try fileJSON(fixture("\(model)/\(name)_step.json"))
-        let rate = try #require(step["optimizer"]).value("learning_rate")
-        let data = name == "plain" ? "pairs.jsonl" : "rewards/margins.jsonl"
-        try folder.write(
-          "run.yaml",
-          """
-          model: \(fixture(model))
-          method: reward
-          data: {train: \(fixture(data)), shuffle: false}
-          batch: {pairs: 8, groups: 4}
-          optimizer: {name: sgd, learning_rate: \(rate), clip: 0}
-          steps: 1
-          output: run
-          """)
-        try sailDone(
-          ["train", "--config", "run.yaml"], Launch(ranks: 2, folder: folder.path))
-        let update = try Tensors(folder.file("run/model")).minus(
-          Tensors(fixture("\(model)/model.safetensors")))
-        let expected = try Tensors(fixture("\(model)/\(name)_step.safetensors"))
-        try expectUpdate(update, expected, name)
-        let line = try #require(try folder.lines("run/metrics.jsonl").first)
-        for key in ["loss", "grad_norm"] {
-          #expect(relativeDifference(try line.value(key), try step.value(key)) <= 1e-4, "\(key)")
+        try folder.copy(fixture("rewards/\(name)"), as: "model")
+        let members = try fileJSON(folder.file("model/config.json")).members ?? []
+        let kept = members.filter { !["score_bias", "bias"].contains($0.key) }
+        #expect(kept.count == members.count - 1)
+        try folder.write("model/config.json", JSON.object(kept).text)
+        try sailDone(score(folder.file("model"), Self.rows, folder.file("out.jsonl")))
+        try sailDone(score(fixture("rewards/\(name)"), Self.rows, folder.file("whole.jsonl")))
+        #expect(try folder.bytes("out.jsonl") == folder.bytes("whole.jsonl"))
+      }
+    }
+
+    @Test func theEndTokenIsPutOnce() throws {
+      try withWorkFolder { folder in
+        let model = fixture("rewards/beaver-reward")
+        func scores(_ completion: String, _ more: [String]) throws -> [Double] {
+          let row: JSON = ["prompt": "Say it ", "completion": .string(completion)]
+          try folder.write("data.jsonl", row.text)
+          try sailDone(
+            score(model, folder.file("data.jsonl"), folder.file("out.jsonl")) + more)
+          return try folder.lines("out.jsonl").map { try $0.value("score") }
         }
-        #expect(try line.value("rewards/accuracies") == step.value("accuracy"))
-        // What was trained is a reward model again.
-        try sailDone([
-          "reward", "--model", folder.file("run/model"), "--data", fixture("rewards/rows.jsonl"),
-          "--out", folder.file("out.jsonl"),
-        ])
+        let plain = try scores("again", [])
+        let ended = try scores("again<|im_end|>", [])
+        #expect(plain != ended)
+        #expect(try scores("again", ["--end-token"]) == ended)
+        #expect(try scores("again<|im_end|>", ["--end-token"]) == ended)
       }
     }
 
-    @Test(arguments: [
-      ("a head of the wrong size", "rewards/qwen2", "\"hidden_size\": 16", "\"hidden_size\": 32"),
-      (
-        "a head of two values", "rewards/beaver-reward", "\"score_dim\": 1", "\"score_dim\": 2"
-      ),
-      ("a model without a head", "gqa-tied", "", ""),
-    ])
-    func whatIsNoRewardModelIsRefused(
-      _ what: String, _ model: String, _ found: String, _ replacement: String
-    ) throws {
+    @Test func oneStepIsTorchs() throws {
       try withWorkFolder { folder in
-        try folder.copy(fixture(model), as: "model")
-        let path = folder.file("model/config.json")
-        let text = try String(contentsOfFile: path, encoding: .utf8)
-        try folder.write(
-          "model/config.json", text.replacingOccurrences(of: found, with: replacement))
-        let job = try sail(
-          [
-            "reward", "--model", "model", "--data", fixture("rewards/rows.jsonl"), "--out",
-            "out.jsonl",
-          ], Launch(folder: folder.path))
-        #expect(job.code == 3, "\(what): \(job.errors)")
-        #expect(job.complaints.count == 1, "\(what): \(job.errors)")
-        #expect(!folder.exists("out.jsonl"))
+        let model = fixture("rewards/qwen2")
+        let step = try fileJSON("\(model)/plain_step.json")
+        let expected = try Tensors("\(model)/plain_step.safetensors")
+        for groups in [1, 4] {
+          let output = folder.file("run-\(groups)")
+          let path = try folder.write(
+            "run.yaml",
+            """
+            model: \(model)
+            method: reward
+            data: {train: \(fixture("pairs.jsonl")), eval: \(fixture("pairs.jsonl")), shuffle: false}
+            batch: {pairs: 8, groups: \(groups)}
+            optimizer: {name: sgd, learning_rate: \(try rate(step)), clip: 0}
+            steps: 1
+            evaluate: {every: 1}
+            samples: {every: 1, rows: all}
+            output: \(output)
+            """)
+          try sailDone(["train", "--config", path])
+          let update = try Tensors(output + "/model").minus(Tensors(model))
+          let difference = try update.minus(expected)
+          #expect(difference.norm / expected.norm <= 1e-4)
+          let lines = try folder.lines("run-\(groups)/metrics.jsonl")
+          try #require(lines.count == 2)
+          for key in ["loss", "grad_norm"] {
+            #expect(relativeDifference(try lines[0].value(key), try step.value(key)) <= 1e-4)
+          }
+          #expect(try lines[0].value("accuracy") == step.value("accuracy"))
+          #expect(try lines[0].value("rewards/accuracies") == step.value("accuracy"))
+          #expect(try lines[1].value("eval_loss") < lines[0].value("loss"))
+          let samples = try folder.lines("run-\(groups)/samples.jsonl")
+          for (row, wanted) in zip(samples, try step.list("rows")) {
+            expectClose(try row.numbers("scores"), try wanted.numbers("scores"))
+          }
+          let scores = try step.list("rows").flatMap { try $0.numbers("scores") }
+          #expect(abs(try lines[0].value("max_reward") - (scores.max() ?? 0)) < 1e-5)
+          #expect(abs(try lines[0].value("min_reward") - (scores.min() ?? 0)) < 1e-5)
+        }
+      }
+    }
+
+    private func rate(_ step: JSON) throws -> Double {
+      try #require(step["optimizer"]).value("learning_rate")
+    }
+
+    /// From a causal folder to a reward folder, and on from there.
+    @Test func aCausalFolderBecomesARewardModel() throws {
+      try withWorkFolder { folder in
+        let source = fixture("gqa-tied")
+        func run(_ name: String, _ model: String, _ settings: String) throws -> [JSON] {
+          let path = try folder.write(
+            "\(name).yaml",
+            """
+            model: \(model)
+            method: reward
+            data: {train: \(fixture("pairs.jsonl")), eval: \(fixture("pairs.jsonl"))}
+            batch: {pairs: 8, groups: 4}
+            evaluate: {every: 5}
+            output: \(folder.file(name))
+            \(settings)
+            """)
+          try sailDone(["train", "--config", path], .ranks(2))
+          return try folder.lines("\(name)/metrics.jsonl")
+        }
+        // A rate of next to nothing: the body stays, the head is the drawn one.
+        _ = try run("start", source, "steps: 1\noptimizer: {learning_rate: 1e-30}")
+        let (start, causal) = (try Tensors(folder.file("start/model")), try Tensors(source))
+        #expect(start.names == causal.names + ["score.weight"])
+        let drawn = try #require(start.norms.last)
+        // √32 numbers of deviation initializer_range 0.02 (0.2 in the fixture).
+        let deviation = try fileJSON(source + "/config.json").value("initializer_range")
+        #expect(abs(drawn / (32.0.squareRoot() * deviation) - 1) < 0.5)
+
+        let lines = try run("trained", source, "steps: 40\noptimizer: {learning_rate: 2e-3}")
+        let last = try #require(lines.last)
+        #expect(try last.value("eval_accuracy") == 1)
+        #expect(try last.value("eval_loss") < 0.1)
+        let configuration = try fileJSON(folder.file("trained/model/config.json"))
+        #expect(
+          try configuration.list("architectures").map(\.string)
+            == ["Qwen2ForSequenceClassification"])
+        #expect(configuration["id2label"]?.members?.map(\.key) == ["0"])
+        #expect(configuration["id2label"]?["0"]?.string == "LABEL_0")
+        #expect(configuration["label2id"]?["LABEL_0"]?.integer == 0)
+        #expect(configuration["pad_token_id"]?.integer == 377)
+
+        // The exported model's accuracy is that of the run, up to the boundary of prompt and response.
+        let model = folder.file("trained/model")
+        try sailDone([
+          "evaluate", "--model", model, "--data", fixture("pairs.jsonl"), "--end-token", "--out",
+          folder.file("evaluation"),
+        ])
+        let figures = try fileJSON(folder.file("evaluation/metrics.json"))
+        #expect(try figures["rewards/accuracies"]?.value("value") == 1)
+        #expect(try figures["rewards/margins"]?.value("value") ?? 0 > 1)
+        #expect(try folder.lines("evaluation/pairs.jsonl").count == 8)
+        let export = try sailDone([
+          "export", folder.file("trained/checkpoints/step-00000040"), "--out",
+          folder.file("exported"), "--verify",
+        ])
+        #expect(export.output.contains("scores of 8 drawn sequences are equal in every bit"))
+        #expect(
+          try folder.bytes("exported/model.safetensors")
+            == folder.bytes("trained/model/model.safetensors"))
+
+        // It goes on where it stopped.
+        let more = try run("more", model, "steps: 1\noptimizer: {learning_rate: 1e-30}")
+        #expect(
+          abs(try more[0].value("loss") - last.value("eval_loss")) < 1e-5 * more[0].value("loss"))
+      }
+    }
+
+    @Test func aRewardModelIsAnOracle() throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let limit = 40
+        let model = fixture("rewards/llama")
+        let settings = [
+          "model=\(fixture("gqa-tied"))", "sail={dpr: {fraction: 1, response_coefficient: 0}}",
+          "generation.max_new_tokens=\(limit)", "steps=2", "evaluate.every=1",
+        ]
+        func result(_ name: String, _ oracle: String, _ launch: Launch = .alone) throws -> RunResult
+        {
+          try run.result(name, settings + ["oracle={model: \(model)\(oracle)}"], launch)
+        }
+        let alone = try result("alone", "")
+        let two = try result("two", "", .ranks(2))
+        #expect(two == alone, "\(two.differences(from: alone))")
+        let rows = try folder.lines("alone/samples.jsonl")
+        let texts = try rows.flatMap { row in
+          try row.list("completions").map { completion -> String in
+            JSON.object([
+              JSON.Member(key: "prompt", value: .string(try row.words("prompt"))),
+              JSON.Member(key: "completion", value: completion),
+            ]).text
+          }
+        }
+        try folder.write("texts.jsonl", texts.joined(separator: "\n"))
+        func scores(_ more: [String]) throws -> [Double] {
+          try sailDone(
+            score(model, folder.file("texts.jsonl"), folder.file("scores.jsonl")) + more)
+          return try folder.lines("scores.jsonl").map { try $0.value("score") }
+        }
+        let found = try rows.flatMap { try $0.numbers("scores") }
+        try #require(found.count == 64)
+        expectClose(found, try scores([]), "oracle")
+        for row in rows {
+          let values = try row.numbers("scores")
+          #expect(
+            row["chosen"]?.integer == (values[0] == values[1] ? nil : values[0] > values[1] ? 0 : 1)
+          )
+        }
+        // A cost: the other one is chosen; the end token makes another text of those that ended.
+        _ = try result("cost", ", reverse: true, end_token: true")
+        let costs = try folder.lines("cost/samples.jsonl").prefix(16)
+        let ended = try scores(["--reverse", "--end-token"])
+        let plain = try scores(["--reverse"])
+        var index = 0
+        for row in costs {
+          for (value, finish) in zip(try row.numbers("scores"), try row.list("finish")) {
+            let wanted = finish.string == "eos" ? ended[index] : plain[index]
+            #expect(abs(value - wanted) <= 1e-5 * max(1, abs(wanted)))
+            index += 1
+          }
+        }
+      }
+    }
+
+    @Test func theRewardOfGenerationsIsReported() throws {
+      try withWorkFolder { folder in
+        let model = fixture("rewards/mistral")
+        func evaluate(_ output: String, _ more: [String], _ launch: Launch = .alone) throws -> JSON
+        {
+          try sailDone(
+            [
+              "evaluate", "--model", fixture("gqa-tied"), "--data", fixture("pairs.jsonl"),
+              "--max-new-tokens", "12", "--reward", model, "--out", folder.file(output),
+            ] + more, launch)
+          return try fileJSON(folder.file("\(output)/metrics.json"))
+        }
+        let figures = try evaluate("alone", [])
+        let lines = try folder.lines("alone/pairs.jsonl")
+        let expected = try fileJSON("\(model)/expected.json").list("rows")
+        try #require(lines.count == 8)
+        for (index, line) in lines.enumerated() {
+          let wanted = try expected[2 * index].value("float64_score")
+          #expect(abs(try line.value("chosen_reward") - wanted) < 1e-5 * max(1, abs(wanted)))
+        }
+        let rewards = try lines.map { try $0.value("reward") }
+        let reward = try #require(figures["eval_reward"])
+        #expect(abs(try reward.value("value") - rewards.reduce(0, +) / 8) < 1e-9)
+        #expect(try reward.value("low") < reward.value("value"))
+        // Where nobody else judges, the reward model does.
+        #expect(try figures["objective/scores"]?.value("value") == reward.value("value"))
+        #expect(figures["win_rate"] != nil)
+        let both = try evaluate("both", ["--judge", "rule:shorter", "--reverse"], .ranks(2))
+        #expect(try both["eval_reward"]?.value("value") == -reward.value("value"))
+        #expect(
+          try both["objective/scores"]?.value("value") != both["eval_reward"]?.value("value"))
+        let judged = try evaluate("judge", ["--judge", "model:\(model)"])
+        #expect(try judged["win_rate"]?.value("value") == figures["win_rate"]?.value("value"))
       }
     }
   }

@@ -110,6 +110,10 @@ func evaluationReport(
   report.add(
     "val/contain_eos_token",
     Estimate(shareOf: records.map { $0["finish"]?.string == "eos" ? 1 : 0 }))
+  if options.reward != nil {
+    report.add("eval_reward", Estimate(meanOf: finite(column("reward"))))
+    report.add("eval_reward/chosen", Estimate(meanOf: finite(column("chosen_reward"))))
+  }
   if let oracle {
     let scores = column("score")
     report.add("objective/scores", Estimate(meanOf: finite(scores)))
@@ -162,7 +166,7 @@ func checkFolderCanBeMade(_ path: String) throws(DataError) {
   }
 }
 
-/// Writes the three files of an evaluation.
+/// Writes figures and pairs of an evaluation.
 func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: String) throws {
   do {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -173,6 +177,10 @@ func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: Stri
     Array((report.json.indentedText + "\n").utf8), path: folder + "/metrics.json")
   try writeFileAtomically(
     Array(records.map { $0.text + "\n" }.joined().utf8), path: folder + "/pairs.jsonl")
+}
+
+/// Writes the generations of an evaluation into its folder.
+func writeGenerations(_ records: [JSON], folder: String) throws(CheckpointError) {
   let generations = records.map { record -> String in
     let line: JSON = [
       "prompt": record["prompt"] ?? .null, "completion": record["completion"] ?? .null,

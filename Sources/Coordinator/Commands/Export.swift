@@ -184,8 +184,8 @@ private struct ExportSource {
     return folder
   }
 
-  /// Reads the folder that was written and compares log-probabilities of drawn sequences; in the file's
-  /// number type they must agree in every bit.
+  /// Reads the folder that was written and compares log-probabilities of drawn sequences, of a reward model
+  /// their scores; in the file's number type they must agree in every bit.
   ///
   /// - Returns: a sentence with what was compared, and the cost of the number type.
   func verify(output: String, type: NumberType) throws -> String {
@@ -225,15 +225,19 @@ private struct ExportSource {
     }
     guard expected == found, found.allSatisfy(\.isFinite) else {
       throw CheckpointError(
-        "\(output): its log-probabilities are not those of \(path) in \(type.rawValue); the folder "
+        "\(output): its \(verifiedFigures) are not those of \(path) in \(type.rawValue); the folder "
           + "cannot be trusted, write it again")
     }
     let cost = zip(before, found).map { abs($0 - $1) / max(abs($0), 1e-30) }.max() ?? 0
     let rounding =
       cost == 0 ? "none" : "up to \((cost * 1e6).rounded() / 1e4) % by rounding to \(type.rawValue)"
     return
-      "verified: log-probabilities of \(sequences.count) drawn sequences are equal in every bit; "
+      "verified: \(verifiedFigures) of \(sequences.count) drawn sequences are equal in every bit; "
       + "change from \(path): \(rounding)"
+  }
+
+  private var verifiedFigures: String {
+    model.configuration.scoreHead == nil ? "log-probabilities" : "scores"
   }
 
   /// Token ids drawn over the vocabulary: eight sequences of 24.
@@ -251,9 +255,11 @@ private struct ExportSource {
   private func logProbabilities(
     _ weights: DecoderWeights, _ families: [PromptFamily], _ compute: Compute
   ) -> [Double] {
-    Decoder(weights: weights, compute: compute).forward(
-      PackedBatch(families), keepsActivations: false
-    ).map(\.logProbability)
+    let decoder = Decoder(weights: weights, compute: compute)
+    if let head = weights.configuration.scoreHead {
+      return decoder.scores(PackedBatch(families, scoredBy: head), keepsActivations: false)
+    }
+    return decoder.forward(PackedBatch(families), keepsActivations: false).map(\.logProbability)
   }
 }
 

@@ -63,7 +63,8 @@ public func generate(
     return try PromptRow.read(path: options.data)
   }
   let model = try LoadedModel(
-    path: options.model, base: options.base, reference: nil, threads: .init(options.threads),
+    path: options.model, use: .probabilities("sail generate"), base: options.base, reference: nil,
+    threads: .init(options.threads),
     communicator: communicator)
   let prompts = try communicator.agree {
     try everyPrompt(

@@ -83,15 +83,17 @@ private func describeModel(_ path: String) throws -> String {
   let type = stored.numberType?.rawValue ?? "no"
   let windows = Set(c.windows.compactMap { $0 }).sorted().map(String.init)
   let window = windows.isEmpty ? "" : ", sliding window \(windows.joined(separator: ", "))"
-  let embeddings = c.tiesEmbeddings ? "tied" : "untied"
+  let embeddings =
+    c.scoreHead.map { "reward head \($0.name)" }
+    ?? (c.tiesEmbeddings ? "tied embeddings" : "untied embeddings")
   let endings = ends.isEmpty ? "none" : ends.joined(separator: ", ")
   return """
     \(c.family.modelType) decoder, \(model.table.parameterCount) parameters in \
     \(stored.tensors.count) tensors, \(type) numbers
     layers \(c.layerCount), hidden \(c.hiddenSize), feed-forward \(c.intermediateSize), heads \
     \(c.heads.queryCount) query and \(c.heads.keyValueCount) key/value of \(c.heads.size)
-    vocabulary \(c.vocabularySize) (tokenizer \(model.tokenizer.vocabularySize)), \(embeddings) \
-    embeddings\(window)
+    vocabulary \(c.vocabularySize) (tokenizer \(model.tokenizer.vocabularySize)), \(embeddings)\
+    \(window)
     end tokens: \(endings)
     """
 }

@@ -54,7 +54,8 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
     return try PreferenceRow.read(path: options.data)
   }
   let model = try LoadedModel(
-    path: options.model, base: options.base, reference: options.reference,
+    path: options.model, use: .probabilities("sail score"), base: options.base,
+    reference: options.reference,
     threads: .init(options.threads),
     communicator: communicator)
   let rows = try communicator.agree {

@@ -29,7 +29,13 @@ enum ConfigurationKeys {
     ("sail.ddp", ["fraction", "preference_coefficient", "labels"]),
     ("sail.dpp", ["fraction", "response_coefficient", "preference_coefficient", "labels"]),
     ("sail.dpr", ["fraction", "response_coefficient", "labels"]),
-    ("oracle", ["model", "command", "rule", "reference", "beta", "timeout", "restarts"]),
+    (
+      "oracle",
+      [
+        "model", "command", "rule", "reference", "beta", "reverse", "end_token", "timeout",
+        "restarts",
+      ]
+    ),
     (
       "generation",
       ["temperature", "top_p", "top_k", "max_new_tokens", "missing_eos_penalty", "every"]

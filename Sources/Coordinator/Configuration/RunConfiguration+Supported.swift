@@ -6,7 +6,9 @@ extension RunConfiguration {
     func refuse(_ setting: String, _ instead: String) -> ConfigurationError {
       ConfigurationError("\(setting) is not implemented in this version; \(instead)")
     }
-    if method == .reward { throw refuse("method: reward", "use sft, dpo or sail") }
+    if method == .reward, adapter != nil {
+      throw refuse("adapter with method: reward", "leave out the adapter: all weights are trained")
+    }
     if data.format != "auto" { throw refuse("data.format: \(data.format)", "use auto") }
     if data.template != .auto, data.template != .plain {
       throw refuse("data.template: \(data.template.rawValue)", "use auto or plain")

@@ -21,9 +21,11 @@ public struct ModelFolder {
   /// The adapter, nil if the folder is a plain one.
   let adapter: AdapterFolder?
   /// Sizes and constants.
-  public let configuration: DecoderConfiguration
+  public private(set) var configuration: DecoderConfiguration
   /// Where each tensor lies.
-  public let table: ParameterTable
+  public private(set) var table: ParameterTable
+  /// Seed of a reward head that the folder lacks and that is drawn; nil where the weights are all there.
+  private(set) var drawnHeadSeed: UInt64?
   /// The tokenizer.
   public let tokenizer: BPETokenizer
   /// The token that ends a completion of the data, nil if the model names none.
@@ -31,7 +33,7 @@ public struct ModelFolder {
   /// Tokens that end a generation.
   public let endTokens: [Int32]
   /// Files that go with the weights, byte for byte: name and content.
-  public let assets: [(name: String, bytes: [UInt8])]
+  public private(set) var assets: [(name: String, bytes: [UInt8])]
 
   /// Files of a folder that an export carries along.
   private static let assetNames = [
@@ -95,8 +97,12 @@ public struct ModelFolder {
     var assets: [(name: String, bytes: [UInt8])] = []
     let configurationBytes = try readFile(configuration, what: "model configuration")
     let json = try parseJSON(configurationBytes, source: configuration)
-    self.configuration = try DecoderConfiguration(json: json, source: configuration)
-    table = ParameterTable(self.configuration)
+    var decoderConfiguration = try DecoderConfiguration(json: json, source: configuration)
+    if case .folder(let folder) = weights {
+      try decoderConfiguration.settleScoreBias(json: json, weights: folder)
+    }
+    self.configuration = decoderConfiguration
+    table = ParameterTable(decoderConfiguration)
     let decoder = self.configuration
     self.adapter = try adapter.map { try AdapterFolder(path: $0, decoder: decoder) }
     let tokenizerBytes = try readFile(tokenizerFile, what: "tokenizer")
@@ -196,12 +202,15 @@ public struct ModelFolder {
 
   /// Opens a folder's weights and refuses tensors that this architecture has no place for.
   ///
-  /// A tied model's copy of the embedding and the rotary frequencies of old folders are let pass.
+  /// A tied model's copy of the embedding, a reward model's vocabulary head, the buffers of its
+  /// normaliser (config.json has their values) and the rotary frequencies of old folders are let pass.
   func storedWeights(in path: String) throws -> SafetensorsFolder {
     let stored = try SafetensorsFolder(path: path)
     let known = Set(table.parameters.map { Array($0.name.utf8) })
     for tensor in stored.tensors where !known.contains(Array(tensor.name.utf8)) {
-      if tensor.name == "lm_head.weight" && table.isTied { continue }
+      let isReward = configuration.scoreHead != nil
+      if tensor.name == "lm_head.weight", table.isTied || isReward { continue }
+      if tensor.name.hasPrefix("normalizer."), isReward { continue }
       if tensor.name.hasSuffix("rotary_emb.inv_freq") { continue }
       throw ModelError(
         "\(path): the weights hold \"\(tensor.name)\", which config.json's \(table.layers.count) "
@@ -215,6 +224,24 @@ public struct ModelFolder {
     table.parameters.map {
       TensorPlacement(name: $0.name, shape: $0.shape, offset: $0.offset)
     }
+  }
+
+  /// Those of them that the folder holds.
+  var storedPlacements: [TensorPlacement] {
+    drawnHeadSeed == nil
+      ? placements : Array(placements[..<table.headParameters.lowerBound])
+  }
+
+  /// The model with another head, which is drawn, and with the `config.json` that says so.
+  func replacingHead(
+    _ head: ScoreHead, seed: UInt64, configuration bytes: [UInt8]
+  ) -> ModelFolder {
+    var result = self
+    result.configuration.head = .score(head)
+    result.table = ParameterTable(result.configuration)
+    result.drawnHeadSeed = seed
+    result.assets = assets.map { $0.name == "config.json" ? ($0.name, bytes) : $0 }
+    return result
   }
 }
 

@@ -42,7 +42,9 @@ struct AdapterRequest {
 
 /// The weights of a command or run in memory that the ranks of a node share.
 ///
-/// Models of the same base weights have one copy of them, unless they are trained.
+/// Models of the same base weights have one copy of them, unless they are trained. They are read rather
+/// than mapped: files are mostly in another number type, tensors lie otherwise than the products want
+/// them, and a mapped file that is cut short ends the process with SIGBUS.
 struct ModelMemory {
   let memory: NodeMemory
   let policy: DecoderWeights
@@ -151,6 +153,8 @@ extension ModelRequest {
   /// Whether two models begin with the same weights.
   fileprivate func hasSameStart(as other: ModelRequest) -> Bool {
     folder.weightSource == other.folder.weightSource
+      && folder.configuration == other.folder.configuration
+      && folder.drawnHeadSeed == other.folder.drawnHeadSeed
   }
 }
 
@@ -186,8 +190,12 @@ extension ModelMemory {
         guard isReader else { return }
         let stored = try request.folder.storedWeights(in: path)
         try stored.read(
-          request.folder.placements,
+          request.folder.storedPlacements,
           into: UnsafeMutableBufferPointer(start: weights.base, count: weights.table.floatCount))
+        if let seed = request.folder.drawnHeadSeed {
+          initializeHead(
+            weights.base, table: weights.table, configuration: weights.configuration, seed: seed)
+        }
       }
     case .random(_, let seed):
       // Each rank of the node draws a part.

@@ -15,7 +15,7 @@ struct RunSources {
   let evaluation: TrainingData?
   /// The oracle if it is a rule or a command.
   private let asked: Oracle?
-  /// The oracle if it is a model; nil for `method: sft`, which asks nobody.
+  /// The oracle if it is a model; nil for methods that ask nobody.
   private let oracleFolders: OracleFolders?
   /// The adapter that is trained, nil where the weights are.
   let adapter: AdapterRequest?
@@ -27,12 +27,22 @@ struct RunSources {
     self.configuration = configuration
     try configuration.checkSupported()
     try configuration.checkSizes()
-    let model =
+    var model =
       switch configuration.model {
       case .folder(let path, let base): try ModelFolder(path: path, base: base)
       case .random(let config, let tokenizer, let seed):
         try ModelFolder(configuration: config, tokenizer: tokenizer, seed: seed)
       }
+    if configuration.method == .reward {
+      guard model.adapter == nil else {
+        throw ConfigurationError(
+          "\(model.path): method: reward on an adapter folder is not implemented in this version; "
+            + "merge it first (sail export --merge)")
+      }
+      model = try model.rewardStart(seed: configuration.seed)
+    } else {
+      try model.requireVocabularyHead(for: "method: \(configuration.method.rawValue)")
+    }
     self.model = model
     // An adapter folder goes on, whether the run file says more of it or not.
     let settings = configuration.adapter ?? (model.adapter == nil ? nil : .init())
@@ -42,15 +52,18 @@ struct RunSources {
       numberType = try SafetensorsFolder(path: path).numberType ?? .f32
     default: numberType = .f32
     }
-    let isSFT = configuration.method == .sft
-    if isSFT {
+    let comparesWithReference = configuration.comparesWithReference
+    if !comparesWithReference {
       reference = nil
     } else if let path = configuration.reference {
       reference = try ModelFolder(path: path)
     } else {
       reference = model
     }
-    if let reference { try model.checkVocabulary(of: reference) }
+    if let reference {
+      try reference.requireVocabularyHead(for: "reference")
+      try model.checkVocabulary(of: reference)
+    }
     for folder in [model] + (reference.map { [$0] } ?? []) {
       let data = configuration.data
       try folder.checkPositions(data.maxLength, "data.max_length allows")
@@ -78,7 +91,7 @@ struct RunSources {
     }
     train = configuration.trainsOnPromptsAlone ? rows.withoutResponses : rows
     asked = try makeOracle(configuration.oracle)
-    if case .model(let settings) = configuration.oracle, !isSFT {
+    if case .model(let settings) = configuration.oracle, comparesWithReference {
       oracleFolders = try OracleFolders(settings, fallback: reference)
     } else {
       oracleFolders = nil
@@ -121,7 +134,9 @@ struct RunSources {
 
   /// Who labels and judges, once the weights are read.
   func oracle(_ memory: ModelMemory, compute: Compute) throws -> Oracle? {
-    try oracleFolders.map { try $0.oracle(memory, compute: compute) } ?? asked
+    try oracleFolders.map {
+      try $0.oracle(memory.others[...], reference: memory.reference, compute: compute)
+    } ?? asked
   }
 }
 

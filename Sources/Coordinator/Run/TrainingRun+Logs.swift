@@ -99,7 +99,26 @@ extension TrainingRun {
         ]
       }
     }
+    if configuration.method == .reward {
+      return zip(outcome.rewards, outcome.rows.dataIndices).map { rewardRecord($0, $1, outcome) }
+    }
     return outcome.pairs.map { pairRecord($0, outcome) }
+  }
+
+  /// A pair of a reward model's step with what it takes to compute its gradient outside.
+  private func rewardRecord(
+    _ result: RewardResult, _ index: Int, _ outcome: StepOutcome
+  ) -> JSON {
+    let pair = train.pairs[index]
+    return [
+      "step": .integer(Int64(outcome.step)), "row": .integer(Int64(result.index)),
+      "prompt": .string(train.prompts[index]),
+      "token_ids": .array([ids(pair.chosen), ids(pair.rejected)]),
+      "completions": .array(
+        [pair.chosen, pair.rejected].map { .string(model.tokenizer.decode($0)) }),
+      "scores": numbers([result.chosen, result.rejected]), "chosen": 0,
+      "margin": pair.margin.map { .number($0) } ?? .null,
+    ]
   }
 
   /// A row of a step with what it takes to compute its gradient outside.

@@ -9,6 +9,7 @@ struct StepOutcome {
   var step: Int
   var pairs: [PairResult] = []
   var completions: [CompletionResult] = []
+  var rewards: [RewardResult] = []
   var rows = StepRows(rows: [], dataIndices: [])
   /// Norm of each term's mean gradient by name, where it was measured.
   var termNorms: [(name: String, norm: Double)] = []
@@ -45,9 +46,12 @@ extension TrainingRun {
     generatedTokens = 0
     var outcome = StepOutcome(step: step + 1)
     let divisor: Int
-    if configuration.method == .sft {
+    switch configuration.method {
+    case .sft:
       divisor = try completionStep(&outcome, communicator: communicator, onPhase: onPhase)
-    } else {
+    case .reward:
+      divisor = try rewardStep(&outcome, communicator: communicator, onPhase: onPhase)
+    case .dpo, .sail:
       divisor = try pairStep(&outcome, communicator: communicator, onPhase: onPhase)
     }
     onPhase("update")
@@ -132,7 +136,7 @@ extension TrainingRun {
     outcome.learningRate = configuration.optimizer.learningRate(
       step: step, stepCount: stepCount)
     let loss =
-      outcome.pairs.reduce(0) { $0 + $1.loss }
+      outcome.pairs.reduce(0) { $0 + $1.loss } + outcome.rewards.reduce(0) { $0 + $1.loss }
       + outcome.completions.reduce(0) { $0 + $1.logProbability }
     outcome.isApplied = outcome.gradientNorm.isFinite && loss.isFinite
     guard outcome.isApplied else {
