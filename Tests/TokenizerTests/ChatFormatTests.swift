@@ -108,6 +108,11 @@ import Testing
         + "{% endfor %}", "long"
     ),
     ("{{ 'x }}", "a string has no end"), ("{{ 1 + 'a' }}", "an integer + a string"),
+    ("{{ messages[0].items }}", "the member items"), ("{{ 'a'._b }}", "the member _b"),
+    ("{% for m in messages %}{{ loop.changed }}{% endfor %}", "the member changed"),
+    ("{% for m in messages %}{{ loop is mapping }}{% endfor %}", "the test mapping"),
+    ("{{ 'a' | trim.x }}", "}} is missing"),
+    ("{{ ['a'] | reject('equalto') }}", "the test equalto"),
     ("{{ x.y }}", "x is undefined"), ("{{ ? }}", "the character"), ("{{ 1.5 }}", "no integer"),
     ("{{ 9223372036854775807 + 1 }}", "an integer + an integer"), ("{{ 1 // 0 }}", "//"),
     ("{{ 99999999999999999999 }}", "no integer"), ("{{ range(0, 99999999) }}", "a range"),

@@ -114,10 +114,20 @@ extension TemplateRenderer {
   private func member(_ object: TemplateValue, _ name: String) throws(TemplateError)
     -> TemplateValue
   {
+    let refusal = TemplateError("the member \(name) of \(object.kind)")
     switch object {
     case .undefined(let what): throw TemplateError("\(what) is undefined, so it has no \(name)")
     case .namespace(let number): return namespaces[number][name] ?? .undefined(name)
-    default: return object[name] ?? .undefined(name)
+    case .loop:
+      guard let value = object[name] else {
+        if ["previtem", "nextitem"].contains(name) { return .undefined(name) }
+        throw refusal
+      }
+      return value
+    case .none, .boolean, .integer, .string, .list, .dictionary:
+      // Jinja finds the attributes of Python's types too.
+      guard !TemplateNames.attributes.contains(name), !name.hasPrefix("_") else { throw refusal }
+      return object[name] ?? .undefined(name)
     }
   }
 

@@ -209,7 +209,6 @@ extension TemplateParser {
       if take(.symbol("|")) {
         let filter = try known(try name("a filter"), TemplateNames.filters, "filter")
         value = .filter(value, filter, take(.symbol("(")) ? try arguments() : .init())
-        value = try postfixed(value)
       } else if take(.name("is")) {
         let isNegated = take(.name("not"))
         let test = try known(try name("a test"), TemplateNames.tests, "test")

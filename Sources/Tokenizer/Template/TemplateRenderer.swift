@@ -110,7 +110,7 @@ struct TemplateRenderer {
       ("revindex", .integer(items.count - index)),
       ("revindex0", .integer(items.count - index - 1)),
       ("first", .boolean(index == 0)), ("last", .boolean(index == items.count - 1)),
-      ("length", .integer(items.count)),
+      ("length", .integer(items.count)), ("depth", .integer(1)), ("depth0", .integer(0)),
     ]
     if names.count == 1 {
       if index > 0, let value = items[index - 1][names[0]] { members.append(("previtem", value)) }
@@ -118,7 +118,7 @@ struct TemplateRenderer {
         members.append(("nextitem", value))
       }
     }
-    return .dictionary(members)
+    return .loop(members)
   }
 
   func elements(of value: TemplateValue) throws(TemplateError) -> [TemplateValue] {
@@ -138,7 +138,8 @@ struct TemplateRenderer {
     case .integer(let number): return String(number)
     case .boolean(let truth): return truth ? "True" : "False"
     case .none: return "None"
-    case .list, .dictionary, .namespace: throw TemplateError("\(value.kind) is written as text")
+    case .list, .dictionary, .namespace, .loop:
+      throw TemplateError("\(value.kind) is written as text")
     }
   }
 }
