@@ -40,6 +40,8 @@ func evaluateRewardModel(
         throw DataError(
           options.data, "row \(index + 1) has a response without a token; give it some text")
       }
+      try model.folder.checkPositions(
+        both.map(\.count).max() ?? 0, "\(options.data), row \(index + 1), has")
       return both
     }
   }

@@ -66,6 +66,7 @@ public func reward(_ options: RewardOptions, communicator: borrowing Communicato
         throw DataError(
           row.place, "prompt and completion have no token together; give them some text")
       }
+      try model.folder.checkPositions(tokens.count, "\(row.place) has")
       return tokens
     }
   }

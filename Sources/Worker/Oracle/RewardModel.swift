@@ -41,6 +41,11 @@ public final class RewardModel {
       return .failed(
         "the reward model's tokenizer has no token for completion \(empty + 1) of \(texts.count)")
     }
+    let longest = texts.map(\.count).max() ?? 0
+    if let limit = worker.policy.weights.configuration.positionLimit, longest > limit.count {
+      return .failed(
+        "a text has \(longest) tokens for the reward model, beyond \(limit.count): \(limit.reason)")
+    }
     var distinct: [[Int32]] = []
     for text in texts where !distinct.contains(text) { distinct.append(text) }
     let rewards = worker.scores(of: distinct)
