@@ -4,7 +4,8 @@
 
 For each seed: multi-head, grouped and multi-query Qwen2 folders, tied and untied; with --families also a folder of
 each decoder family with drawn sizes, head counts, ties and biases, with --adapters also adapters by peft on such
-folders (check_adapters.py); then each MODEL_DIR. Checked:
+folders (check_adapters.py), with --rewards reward models in the published forms (check_rewards.py); then each
+MODEL_DIR. Checked:
 `score` (log-probabilities within 2e-5 relative, token counts), greedy `generate` (ids, text, finish),
 sampled `generate` (`logps` of the drawn tokens, untempered), one SGD step by `train` for each loss (check_steps.py:
 whole update within 1e-4 of torch's autograd; families: of DPO), `export` (loaded by transformers, log-probabilities
@@ -18,11 +19,14 @@ import tempfile
 
 import fixture_models as fm  # first: it fixes the CPU paths before torch is loaded
 import fixture_families as families
+import fixture_rewards as rewards
 import fixture_texts as texts
 import numpy
 import torch
 from check_adapters import check_adapter
 from check_online import check_online
+from check_rewards import check_reward
+from check_rewards import drawn as drawn_reward
 from check_steps import check_steps
 from check_tools import Check
 
@@ -147,6 +151,18 @@ def check_adapters(sail, names, seed, work, tokenizer):
     return failures
 
 
+def check_rewards(sail, names, seed, work, tokenizer):
+    """Reward models in the published forms, drawn afresh."""
+    generator = numpy.random.Generator(numpy.random.PCG64([seed, 2]))
+    failures = 0
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="sail-check-") as folder:
+            check, what = Check(sail, folder), f"reward {name}-{seed}"
+            check_reward(check, what, os.path.join(work, f"reward-{name}"), drawn_reward(name, generator), tokenizer)
+            failures += check.summary(what)
+    return failures
+
+
 def check_families(sail, names, seed, work, tokenizer, parts):
     """Freshly drawn folders of decoder families; each has the next one as its reference."""
     generator = numpy.random.Generator(numpy.random.PCG64(seed))
@@ -174,12 +190,16 @@ def main():
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in split(text)], default=[])
     parser.add_argument("--folders", type=split, default=list(FRESH), help=f"none: 0; default: {','.join(FRESH)}")
     parser.add_argument(
-        "--families", nargs="?", type=split, const=list(families.FAMILIES), default=[], metavar="NAMES",
-        help=f"without names: {','.join(families.FAMILIES)}",
+        "--families", nargs="?", type=split, const=list(families.DRAWN), default=[], metavar="NAMES",
+        help=f"without names: {','.join(families.DRAWN)}",
     )
     parser.add_argument(
-        "--adapters", nargs="?", type=split, const=list(families.FAMILIES), default=[], metavar="NAMES",
+        "--adapters", nargs="?", type=split, const=list(families.DRAWN), default=[], metavar="NAMES",
         help="families whose folders get an adapter; without names: all",
+    )
+    parser.add_argument(
+        "--rewards", nargs="?", type=split, const=list(rewards.REWARDS), default=[], metavar="NAMES",
+        help=f"reward models; without names: {','.join(rewards.REWARDS)}",
     )
     parser.add_argument("--online", type=split, default=["gqa-tied"], help="folders; default: gqa-tied")
     parser.add_argument("--parts", type=split, default=PARTS, help=f"default: {','.join(PARTS)}")
@@ -204,6 +224,7 @@ def main():
             names = arguments.families
             failures += check_families(arguments.sail, names, seed, work, tokenizer, arguments.parts)
             failures += check_adapters(arguments.sail, arguments.adapters, seed, work, tokenizer)
+            failures += check_rewards(arguments.sail, arguments.rewards, seed, work, tokenizer)
     for folder in arguments.models:
         failures += check_folder(arguments.sail, folder, os.path.abspath(folder), None, ["generate"])
     print("all equal" if failures == 0 else f"{failures} failed")

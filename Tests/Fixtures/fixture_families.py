@@ -69,11 +69,20 @@ FAMILIES = {
         "options": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
     },
 }
+# For the check only.
+DRAWN = {
+    **FAMILIES,
+    "llama-dynamic": {"family": "llama", "old_form": True, "rope": {"rope_type": "dynamic", "factor": 4.0}},
+    "qwen2-llama3": {"head_size": 16, "rope": {**LLAMA3_ROPE, "original_max_position_embeddings": 96}},
+    "mistral-linear": {
+        "family": "mistral", "rope": {"rope_type": "linear", "factor": 2.5}, "options": {"sliding_window": 30},
+    },
+}
 
 
 def drawn(name, generator):
     """A family's folder with other sizes, head counts and ties; the shape that a scaling fixes stays."""
-    spec = {**FAMILIES[name], "options": dict(FAMILIES[name].get("options", {}))}
+    spec = {**DRAWN[name], "options": dict(DRAWN[name].get("options", {}))}
     spec["seed"] = int(generator.integers(1 << 30))
     spec["feed_forward"] = int(generator.integers(3, 12)) * 4
     spec["tied"] = bool(generator.integers(2))
