@@ -38,7 +38,7 @@ public struct ModelFolder {
   /// Files of a folder that an export carries along.
   private static let assetNames = [
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
     "chat_template.jinja", "chat_template.json",
   ]
 
