@@ -135,7 +135,7 @@ let rewardRefusals: [Refusal] = [
       "model/model.safetensors", "\"score.weight\":{\"dtype\":\"F32\",\"shape\":[1,16]",
       "\"score.weight\":{\"dtype\":\"F16\",\"shape\":[2,16]")
   },
-  .reward("a head that is missing", ["score.weight", "missing"]) {
+  .reward("a head that is missing", ["scOre.weight", "no place for"]) {
     try $0.replace("model/model.safetensors", "\"score.weight\"", "\"scOre.weight\"")
   },
   .reward("an unknown head", ["Qwen2ForTokenClassification", "not implemented"]) {

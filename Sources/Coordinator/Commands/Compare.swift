@@ -54,7 +54,7 @@ private struct ComparedRun {
   ]
 
   init(folder: String) throws {
-    name = (folder as NSString).lastPathComponent
+    name = PathParts(folder).name
     let metrics = folder + "/metrics.jsonl"
     let lines = try DataLine.read(path: metrics).map(\.object)
     let file = folder + "/evaluation/metrics.json"

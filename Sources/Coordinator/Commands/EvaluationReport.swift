@@ -154,7 +154,7 @@ func checkFolderCanBeMade(_ path: String) throws(DataError) {
   let manager = FileManager.default
   var ancestor = path
   while !ancestor.isEmpty, !manager.fileExists(atPath: ancestor) {
-    ancestor = (ancestor as NSString).deletingLastPathComponent
+    ancestor = PathParts(ancestor).folder
   }
   let existing = ancestor.isEmpty ? "." : ancestor
   var isFolder: ObjCBool = false

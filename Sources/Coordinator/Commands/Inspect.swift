@@ -40,7 +40,7 @@ public func inspect(path: String, verifies: Bool) throws -> String {
 }
 
 private func describeCheckpoint(_ path: String, verifies: Bool) throws -> String {
-  let name = (path as NSString).lastPathComponent
+  let name = PathParts(path).name
   guard name.hasPrefix("step-") else {
     throw CheckpointError("\(path) is no complete checkpoint: those are named step-…")
   }

@@ -114,7 +114,7 @@ func checkWritable(_ path: String) throws(DataError) {
   if manager.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
     throw DataError(path, "is a folder; --out wants a file to write")
   }
-  let parent = (path as NSString).deletingLastPathComponent
+  let parent = PathParts(path).folder
   let folder = parent.isEmpty ? "." : parent
   guard manager.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
     throw DataError(path, "cannot be written: there is no folder \(folder); make it first")

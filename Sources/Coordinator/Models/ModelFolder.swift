@@ -80,7 +80,7 @@ public struct ModelFolder {
   /// - Throws: what is wrong with one of the files.
   public init(configuration: String, tokenizer: String, seed: UInt64 = 0) throws {
     let isFile = tokenizer.hasSuffix(".json")
-    let folder = isFile ? (tokenizer as NSString).deletingLastPathComponent : tokenizer
+    let folder = isFile ? PathParts(tokenizer).folder : tokenizer
     try self.init(
       path: configuration, configuration: configuration,
       tokenizerFolder: folder.isEmpty ? "." : folder,
