@@ -41,22 +41,27 @@ extension Compute {
     _ x: Matrix, draws: DropoutDraws, keys: [DropoutKey], layer: UInt32, into y: Matrix
   ) {
     precondition(x.rows == y.rows && x.columns == y.columns)
-    let threshold = UInt64(draws.probability * 0x1p32)
+    // Below 2³², as the probability is below 1.
+    let threshold = UInt32(draws.probability * 0x1p32)
     let scale = Float(1 / (1 - draws.probability))
-    pool.forEachPart(of: x.rows) { part, _ in
-      for row in part {
-        let (source, target) = (x.row(row), y.row(row))
-        guard row < keys.count else {
-          target.update(repeating: 0, count: x.columns)
-          continue
-        }
-        let key = keys[row]
-        for block in 0..<(x.columns + 3) / 4 {
-          let bits = draws.random.block((layer, key.row, key.place, UInt32(block)))
-          for (index, draw) in [bits.0, bits.1, bits.2, bits.3].enumerated() {
-            let column = 4 * block + index
-            if column == x.columns { break }
-            target[column] = UInt64(draw) < threshold ? 0 : source[column] * scale
+    pool.forEachPart(of: x.rows) { part, thread in
+      withScratch(32, thread: thread) { scratch in
+        scratch.withMemoryRebound(to: UInt32.self, capacity: 32) { numbers in
+          for row in part {
+            let (source, target) = (x.row(row), y.row(row))
+            guard row < keys.count else {
+              target.update(repeating: 0, count: x.columns)
+              continue
+            }
+            let key = keys[row]
+            for first in stride(from: 0, to: x.columns, by: 32) {
+              draws.random.blocks(
+                (layer, key.row, key.place, UInt32(first / 4)), into: numbers)
+              for index in 0..<min(32, x.columns - first) {
+                let value = source[first + index] * scale
+                target[first + index] = numbers[index] < threshold ? 0 : value
+              }
+            }
           }
         }
       }

@@ -141,4 +141,19 @@ import Testing
     let neighbours = zip(values, values.dropFirst()).reduce(0) { $0 + $1.0 * $1.1 }
     #expect(abs(neighbours / Double(count)) < 5 * unit)
   }
+
+  @Test func eightBlocksAreEightTimesOne() {
+    let random = KeyedRandom(seed: 3, purpose: .dropout, step: 1 << 40)
+    for first in [0, 7, 1 << 20, UInt32.max - 3] {
+      var found = [UInt32](repeating: 0, count: 32)
+      found.withUnsafeMutableBufferPointer { buffer in
+        if let base = buffer.baseAddress { random.blocks((5, .max, 9, first), into: base) }
+      }
+      let expected = (0..<8).flatMap { lane -> [UInt32] in
+        let block = random.block((5, .max, 9, first &+ UInt32(lane)))
+        return [block.0, block.1, block.2, block.3]
+      }
+      #expect(found == expected)
+    }
+  }
 }
