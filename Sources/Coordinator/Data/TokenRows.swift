@@ -6,12 +6,16 @@ public struct TokenPair: Sendable, Equatable {
   public var chosen: [Int32]
   /// The other completion, its end token included.
   public var rejected: [Int32]
+  /// How much better the data says the preferred one is (score_chosen − score_rejected); nil where
+  /// it gives no scores.
+  public var margin: Double?
 
   /// A pair from its parts.
-  public init(prompt: [Int32], chosen: [Int32], rejected: [Int32]) {
+  public init(prompt: [Int32], chosen: [Int32], rejected: [Int32], margin: Double? = nil) {
     self.prompt = prompt
     self.chosen = chosen
     self.rejected = rejected
+    self.margin = margin
   }
 }
 
