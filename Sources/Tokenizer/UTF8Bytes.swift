@@ -42,3 +42,15 @@ func decodeScalar(_ bytes: [UInt8], before end: Int) -> (value: UInt32, start: I
   while start > 0, bytes[start] & 0xC0 == 0x80 { start -= 1 }
   return (decodeScalar(bytes, at: start).value, start)
 }
+
+extension UTF8Bytes {
+  /// Whether other bytes stand somewhere in these.
+  func contains(_ part: UTF8Bytes) -> Bool {
+    guard let first = part.bytes.first else { return true }
+    guard part.bytes.count <= bytes.count else { return false }
+    return (0...bytes.count - part.bytes.count).contains { start in
+      bytes[start] == first
+        && bytes[start..<start + part.bytes.count].elementsEqual(part.bytes)
+    }
+  }
+}
