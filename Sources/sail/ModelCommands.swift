@@ -41,8 +41,10 @@ struct Score: ParsableCommand {
 
   @Option(help: "Hugging Face model folder.")
   var model: String
-  @Option(help: "Preference pairs (JSONL: prompt, chosen, rejected).")
+  @Option(help: "Preference pairs (JSONL: prompt, chosen, rejected, or another form).")
   var data: String
+  @OptionGroup
+  var reading: ReadingArguments
   @Option(help: "File to write, one line a pair.")
   var out: String
   @Option(help: "Reference model folder, for ref_logps.")
@@ -52,7 +54,8 @@ struct Score: ParsableCommand {
 
   func run() {
     let options = ScoreOptions(
-      model: model, data: data, output: out, reference: reference, threads: compute.threads)
+      model: model, data: reading.options(data), output: out, reference: reference,
+      threads: compute.threads)
     runOnAllRanks { try score(options, communicator: $0) }
   }
 }
@@ -67,8 +70,10 @@ struct Generate: ParsableCommand {
 
   @Option(help: "Hugging Face model folder.")
   var model: String
-  @Option(help: "Prompts (JSONL lines with a prompt).")
+  @Option(help: "Prompts (JSONL lines with a prompt, or another form).")
   var data: String
+  @OptionGroup
+  var reading: ReadingArguments
   @Option(help: "File to write, one line a prompt.")
   var out: String
   @Option(help: "Completions a prompt.")
@@ -98,7 +103,8 @@ struct Generate: ParsableCommand {
 
   func run() {
     let options = GenerateOptions(
-      model: model, data: data, output: out, samples: samples, maxNewTokens: maxNewTokens,
+      model: model, data: reading.options(data), output: out, samples: samples,
+      maxNewTokens: maxNewTokens,
       temperature: temperature, topP: topP, topK: topK, seed: seed, threads: compute.threads)
     runOnAllRanks { try generate(options, communicator: $0) }
   }
@@ -119,8 +125,10 @@ struct Evaluate: ParsableCommand {
 
   @Option(help: "Hugging Face model folder.")
   var model: String
-  @Option(help: "Held-out preference pairs (JSONL: prompt, chosen, rejected).")
+  @Option(help: "Held-out preference pairs (JSONL: prompt, chosen, rejected, or another form).")
   var data: String
+  @OptionGroup
+  var reading: ReadingArguments
   @Option(help: "Reference model folder, for margins, accuracy and KL.")
   var reference: String?
   @Option(help: "Reward model folder (not implemented in this version).")
@@ -187,7 +195,8 @@ struct Evaluate: ParsableCommand {
       return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
     }
     let options = EvaluateOptions(
-      model: model, data: data, reference: reference, judge: judge.map(judgeSource),
+      model: model, data: reading.options(data), reference: reference,
+      judge: judge.map(judgeSource),
       opponents: opponents, output: out, beta: beta, limit: pairs, maxNewTokens: maxNewTokens,
       temperature: temperature, seed: seed, threads: compute.threads)
     runOnAllRanks { try evaluate(options, communicator: $0) }

@@ -7,14 +7,16 @@ extension EndToEndTests {
   @Suite struct Refusals {
     private static let longestSeconds = 30.0
 
-    @Test(arguments: modelRefusals + dataRefusals + runFileRefusals + fileRefusals)
+    @Test(
+      arguments: modelRefusals + dataRefusals + dataSetRefusals + runFileRefusals + fileRefusals)
     func isRefused(_ refusal: Refusal) throws {
       try check(refusal, ranks: nil)
     }
 
     /// One of each kind: the sentence comes once, whatever the rank count.
     @Test(arguments: [
-      modelRefusals[0], modelRefusals[1], modelRefusals[5], dataRefusals[0], runFileRefusals[0],
+      modelRefusals[0], modelRefusals[1], modelRefusals[5], dataRefusals[0], dataSetRefusals[0],
+      dataSetRefusals[3], runFileRefusals[0],
       runFileRefusals[2], runFileRefusals[3],
     ])
     func isRefusedOnceByAllRanks(_ refusal: Refusal) throws {

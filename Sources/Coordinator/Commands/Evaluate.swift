@@ -11,7 +11,7 @@ public struct EvaluateOptions: Sendable {
   /// Model folder.
   public var model: String
   /// Preference pairs.
-  public var data: String
+  public var data: DataOptions
   /// Reference folder, nil for none.
   public var reference: String?
   /// Oracle that scores generations, nil for none.
@@ -35,7 +35,7 @@ public struct EvaluateOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, data: String, reference: String?, judge: RunConfiguration.OracleSource?,
+    model: String, data: DataOptions, reference: String?, judge: RunConfiguration.OracleSource?,
     opponents: [(name: String, path: String)], output: String, beta: Double, limit: Int?,
     maxNewTokens: Int, temperature: Double, seed: UInt64, threads: Int?
   ) {
@@ -86,24 +86,24 @@ public func evaluate(
 ) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
   let start = Stopwatch.now
-  let (texts, asked, opponents) = try communicator.agree {
+  let (lines, asked, opponents) = try communicator.agree {
     try checkGenerationSizes(maxNewTokens: options.maxNewTokens)
     try checkFolderCanBeMade(options.output)
-    let rows = try PreferenceRow.read(path: options.data)
-    let texts = Array(rows.prefix(options.limit ?? rows.count))
+    let lines = try options.data.rows(for: .pairs(), limit: options.limit)
     return (
-      texts, try makeOracle(options.judge),
-      try options.opponents.map { ($0.name, try Opponent(path: $0.path, prompts: texts)) }
+      lines, try makeOracle(options.judge),
+      try options.opponents.map { ($0.name, try Opponent(path: $0.path, prompts: lines)) }
     )
   }
   let model = try LoadedModel(
     path: options.model, reference: options.reference, judge: options.judgeModel,
     threads: .init(options.threads), communicator: communicator)
   let oracle = model.judge ?? asked
-  let rows = try communicator.agree {
-    try everyPair(texts, of: model.folder, name: options.data)
+  let (texts, rows) = try communicator.agree {
+    let texts = try options.data.texts(lines, for: model.folder)
+    return (texts, try everyPair(texts, of: model.folder))
   }
-  let lines = try mapRows(
+  let results = try mapRows(
     count: rows.count, batch: 16, what: "evaluate", progress: progress,
     communicator: communicator
   ) { range in
@@ -118,7 +118,7 @@ public func evaluate(
     try communicator.barrier()
     return 0
   }
-  let records = try lines.map { try parseJSON($0, source: "evaluation") }
+  let records = try results.map { try parseJSON($0, source: "evaluation") }
   // The opponents' texts are few and scored here, against the same chosen responses' prompts.
   let report = try evaluationReport(
     records, options: options, oracle: oracle, opponents: opponents, texts: texts,
@@ -130,7 +130,7 @@ public func evaluate(
 }
 
 private func evaluatePairs(
-  _ rows: [TokenPair], texts: [PreferenceRow], first: Int, model: LoadedModel, oracle: Oracle?,
+  _ rows: [TokenPair], texts: [TextRow], first: Int, model: LoadedModel, oracle: Oracle?,
   options: EvaluateOptions
 ) throws -> [EvaluatedPair] {
   let worker = model.worker
@@ -171,10 +171,10 @@ private func evaluatePairs(
 }
 
 /// A line that carries a pair's numbers between ranks and into `pairs.jsonl`.
-private func record(_ pair: EvaluatedPair, text: PreferenceRow, model: ModelFolder) -> [UInt8] {
+private func record(_ pair: EvaluatedPair, text: TextRow, model: ModelFolder) -> [UInt8] {
   func optional(_ value: Double?) -> JSON { value.map { .number($0) } ?? .null }
   let json: JSON = [
-    "prompt": .string(text.prompt),
+    "prompt": text.given.json,
     "logps/chosen": .number(pair.logs[0]), "logps/rejected": .number(pair.logs[1]),
     "ref_logps/chosen": optional(pair.references?[0]),
     "ref_logps/rejected": optional(pair.references?[1]),
@@ -184,6 +184,7 @@ private func record(_ pair: EvaluatedPair, text: PreferenceRow, model: ModelFold
     "completion_ref_logp": optional(pair.completionReference),
     "finish": .string(pair.completion.isEnded ? "eos" : "length"),
     "score": optional(pair.scores?[0]), "chosen_score": optional(pair.scores?[1]),
+    "subset": text.subset.map { .string($0) } ?? .null,
   ]
   return Array(json.text.utf8)
 }

@@ -9,7 +9,7 @@ public struct GenerateOptions: Sendable {
   /// Model folder.
   public var model: String
   /// Lines with a prompt.
-  public var data: String
+  public var data: DataOptions
   /// File to write.
   public var output: String
   /// Completions a prompt.
@@ -25,7 +25,7 @@ public struct GenerateOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, data: String, output: String, samples: Int, maxNewTokens: Int,
+    model: String, data: DataOptions, output: String, samples: Int, maxNewTokens: Int,
     temperature: Double, topP: Double, topK: Int, seed: UInt64, threads: Int?
   ) {
     self.model = model
@@ -53,16 +53,16 @@ public func generate(
   _ options: GenerateOptions, communicator: borrowing Communicator
 ) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
-  let texts = try communicator.agree {
+  let rows = try communicator.agree {
     try checkGenerationSizes(maxNewTokens: options.maxNewTokens, samples: options.samples)
     try checkWritable(options.output)
-    return try PromptRow.read(path: options.data)
+    return try options.data.rows(for: .prompts(keepingResponses: false))
   }
   let model = try LoadedModel(
     path: options.model, reference: nil, threads: .init(options.threads),
     communicator: communicator)
   let prompts = try communicator.agree {
-    try everyPrompt(texts.map(\.prompt), of: model.folder, name: options.data)
+    try everyRow(try options.data.texts(rows, for: model.folder), of: model.folder).map(\.prompt)
   }
   let settings = GenerationSettings(
     rule: options.rule, maxNewTokens: options.maxNewTokens, endTokens: model.folder.endTokens)
@@ -76,30 +76,19 @@ public func generate(
         GenerationRequest(prompt: prompts[$0], sampleCount: options.samples, row: $0)
       }, settings: settings, random: random, step: 0)
     return zip(range, completions).map { index, samples in
-      Array(line(texts[index].prompt, samples, model.folder).text.utf8)
+      Array(line(rows[index].prompt, samples, model.folder).text.utf8)
     }
   }
   try writeLines(lines, to: options.output, communicator: communicator)
   return 0
 }
 
-private func line(_ prompt: String, _ samples: [Completion], _ model: ModelFolder) -> JSON {
+private func line(_ prompt: DataText, _ samples: [Completion], _ model: ModelFolder) -> JSON {
   [
-    "prompt": .string(prompt),
+    "prompt": prompt.json,
     "completions": .array(samples.map { .string(model.tokenizer.decode($0.tokens)) }),
     "token_ids": .array(samples.map { .array($0.tokens.map { .integer(Int64($0)) }) }),
     "logps": .array(samples.map { .number($0.logProbability) }),
     "finish": .array(samples.map { .string($0.isEnded ? "eos" : "length") }),
   ]
-}
-
-/// All prompts as token ids; one without tokens is an error.
-func everyPrompt(
-  _ texts: [String], of model: ModelFolder, name: String
-) throws(DataError) -> [[Int32]] {
-  let prompts = texts.map { model.tokenizer.encode($0) }
-  if let row = prompts.firstIndex(where: \.isEmpty) {
-    throw DataError(name, "row \(row + 1) has a prompt without a token; give it some text")
-  }
-  return prompts
 }

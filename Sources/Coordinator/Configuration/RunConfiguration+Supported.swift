@@ -7,10 +7,6 @@ extension RunConfiguration {
       ConfigurationError("\(setting) is not implemented in this version; \(instead)")
     }
     if method == .reward { throw refuse("method: reward", "use sft, dpo or sail") }
-    if data.format != "auto" { throw refuse("data.format: \(data.format)", "use auto") }
-    if data.template != .auto, data.template != .plain {
-      throw refuse("data.template: \(data.template.rawValue)", "use auto or plain")
-    }
     if adapter != nil { throw refuse("adapter", "leave it out to train all weights") }
     if precision != .f32 { throw refuse("precision: \(precision.rawValue)", "use f32") }
     if case .folder(let folder) = referenceCache {

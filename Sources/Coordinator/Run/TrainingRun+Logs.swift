@@ -24,11 +24,14 @@ extension TrainingRun {
       JSON.Member(
         key: "data",
         value: [
-          "file": .string(configuration.data.train),
-          "digest": .string(try digest(ofFile: configuration.data.train)),
-          "rows": .integer(Int64(train.count)),
-          "overlong": .integer(Int64(train.leftOut.overlong)),
-          "empty": .integer(Int64(train.leftOut.empty)), "cut": .integer(Int64(train.cutCount)),
+          "files": .array(
+            configuration.data.train.map { file in
+              let digest = inputDigests.first { $0.file == file.path }?.digest
+              return ["file": .string(file.path), "digest": .string(digest ?? "")]
+            }),
+          "training_rows": .integer(Int64(train.count)),
+          "rows_an_epoch": .integer(Int64(plan.mixture.positionCount)),
+          "counts": .object(train.counts.members),
         ]),
     ]
     if case .folder(let path) = configuration.model {
@@ -44,11 +47,9 @@ extension TrainingRun {
     try writeFileAtomically(
       Array((JSON.object(members).indentedText + "\n").utf8), path: folder.path + "/run.json")
     try folder.log("\(step == 0 ? "start" : "resume after step \(step)"), \(rankCount) ranks")
-    let skipped = train.leftOut.overlong + train.leftOut.empty
-    if skipped > 0 {
+    if let leftOut = train.counts.leftOut {
       progress.note(
-        "\(configuration.data.train): left out \(train.leftOut.overlong) rows beyond "
-          + "data.max_length or data.max_prompt_length and \(train.leftOut.empty) without a token")
+        configuration.data.train.map(\.path).joined(separator: ", ") + ": " + leftOut)
     }
   }
 
@@ -86,13 +87,12 @@ extension TrainingRun {
   /// The rows of a step as samples.jsonl has them.
   func allRowRecords(_ outcome: StepOutcome) -> [JSON] {
     if configuration.method == .sft {
-      return zip(outcome.completions, outcome.rows.dataIndices).map { result, index in
-        let row = train.completions[index]
+      return zip(outcome.completions, outcome.rows.data).map { result, row in
         return [
           "step": .integer(Int64(outcome.step)), "row": .integer(Int64(result.index)),
-          "prompt": .string(train.prompts[index]),
-          "token_ids": .array([ids(row.completion)]),
-          "completions": .array([.string(train.chosen[index])]),
+          "prompt": .string(row.promptText),
+          "token_ids": .array([ids(row.chosen)]),
+          "completions": .array([.string(row.chosenText)]),
           "logp": .number(result.logProbability),
         ]
       }
@@ -108,7 +108,7 @@ extension TrainingRun {
     add("step", .integer(Int64(outcome.step)))
     add("row", .integer(Int64(result.index)))
     add("route", .string(row.route.rawValue))
-    add("prompt", .string(train.prompts[outcome.rows.dataIndices[result.index]]))
+    add("prompt", .string(outcome.rows.data[result.index].promptText))
     add("token_ids", .array([ids(row.first), ids(row.second)]))
     add(
       "completions",
