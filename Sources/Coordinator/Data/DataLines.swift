@@ -26,13 +26,7 @@ final class DataLines {
 
   /// The lines of a file; throws `DataError` if there is no such file.
   init(path: String) throws(DataError) {
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-      throw DataError(path, "there is no such data file; check the path")
-    }
-    guard !isFolder.boolValue else {
-      throw DataError(path, "this is a folder; give a JSONL file")
-    }
+    try checkDataFile(path)
     let input: DecompressedInput
     do throws(CheckpointError) { input = try DecompressedInput(path: path) } catch {
       throw DataError(error)
@@ -126,5 +120,16 @@ final class DataLines {
     buffer += piece[..<count]
     isAtEnd = count == 0
     if isFirst, buffer.starts(with: [0xEF, 0xBB, 0xBF]) { (start, searched) = (3, 3) }
+  }
+}
+
+/// Refuses a path that is no file.
+func checkDataFile(_ path: String) throws(DataError) {
+  var isFolder: ObjCBool = false
+  guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+    throw DataError(path, "there is no such data file; check the path")
+  }
+  guard !isFolder.boolValue else {
+    throw DataError(path, "this is a folder; give a JSONL file")
   }
 }

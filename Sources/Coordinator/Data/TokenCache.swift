@@ -20,7 +20,7 @@ struct TokenCache {
 
   /// The digest of a data file's bytes; the file is read only if its stamp has changed.
   func digest(of path: String) throws -> String {
-    _ = try DataLines(path: path)
+    try checkDataFile(path)
     let absolute = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     let stamp = try FileStamp(path: path)
     let note = folder.map {
