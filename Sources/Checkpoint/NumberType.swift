@@ -99,3 +99,17 @@ public struct TensorPlacement: Sendable {
     return offset..<end
   }
 }
+
+extension NumberType {
+  /// What a file of this type keeps of a number, nil for a finite one that is too large for it.
+  public func rounded(_ numbers: UnsafeBufferPointer<Float>) -> [Float]? {
+    var bytes = [UInt8](repeating: 0, count: numbers.count * byteCount)
+    var result = [Float](repeating: 0, count: numbers.count)
+    let fits = bytes.withUnsafeMutableBytes { raw in
+      guard encode(numbers, into: raw) else { return false }
+      result.withUnsafeMutableBufferPointer { decode(UnsafeRawBufferPointer(raw), into: $0) }
+      return true
+    }
+    return fits ? result : nil
+  }
+}

@@ -32,13 +32,19 @@ public final class DecoderBackward {
     self.decoder = decoder
     compute = decoder.compute
     let c = decoder.configuration
-    vocabularyGradient = FloatBuffer(count: c.vocabularySize * c.hiddenSize)
+    let trainsVocabulary = decoder.weights.adapter == nil
+    vocabularyGradient = FloatBuffer(
+      count: trainsVocabulary ? c.vocabularySize * c.hiddenSize : 0)
   }
+
+  /// Whether the weights are trained, not an adapter on top of them.
+  private var trainsWeights: Bool { decoder.weights.adapter == nil }
 
   private var configuration: DecoderConfiguration { decoder.configuration }
   private var table: ParameterTable { decoder.weights.table }
 
-  /// Adds ∂/∂w Σ c · log p(target) of the last forward's batch to a flat gradient.
+  /// Adds ∂/∂w Σ c · log p(target) of the last forward's batch to a flat gradient; w are the weights,
+  /// or the adapter on them where there is one.
   ///
   /// Each tensor's gradient over the whole batch is finished first, then added once, so that
   /// `gradient` ends with the same bits whether it was zero or held other groups' sum and this one
@@ -47,12 +53,50 @@ public final class DecoderBackward {
   ///   - batch: the batch of the last forward, which kept its activations.
   ///   - coefficients: c, one for each of `batch.targets`.
   ///   - penalty: adds ∂/∂w Σ κ · KL(π_ref ‖ π) at the predictions; nil for none.
-  ///   - gradient: `table.floatCount` floats, added to.
+  ///   - gradient: as many floats as what is trained, added to.
   public func backward(
     _ batch: PackedBatch, coefficients: [Float], penalty: DivergencePenalty? = nil,
     addingTo gradient: UnsafeMutablePointer<Float>
   ) {
     precondition(coefficients.count == batch.targets.count)
+    backward(batch, addingTo: gradient) { dResidual in
+      headBackward(
+        batch, coefficients: coefficients, penalty: penalty, dResidual: dResidual,
+        gradient: gradient)
+      guard trainsWeights, !table.isTied else { return }
+      flushVocabularyGradient(into: gradient + table.head)
+      vocabularyGradient.zero()
+    }
+  }
+
+  /// Adds ∂/∂w Σ c · score of the last ``Decoder/scores(_:keepsActivations:)`` to a flat gradient, as
+  /// ``backward(_:coefficients:penalty:addingTo:)`` does.
+  ///
+  /// - Parameters:
+  ///   - batch: the batch of the last forward, which kept its activations.
+  ///   - coefficients: c, one for each of `batch.scoreRows`.
+  ///   - gradient: as many floats as what is trained, added to.
+  public func scoreBackward(
+    _ batch: PackedBatch, coefficients: [Double],
+    addingTo gradient: UnsafeMutablePointer<Float>
+  ) {
+    precondition(coefficients.count == batch.scoreRows.count)
+    backward(batch, addingTo: gradient) { dResidual in
+      let head = decoder.gatherHeadRows(batch.scoreRows)
+      if head.rows == 0 { return }
+      let dNormed = decoder.scoreHeadBackward(
+        head, coefficients: coefficients, addingTo: trainsWeights ? gradient : nil)
+      lastNormBackward(
+        head, dNormed.matrix(rows: head.rows, columns: configuration.hiddenSize),
+        places: batch.scoreRows, dResidual: dResidual, gradient: gradient)
+    }
+  }
+
+  /// The layers' backward after the head's, which adds to the residual stream's gradient.
+  private func backward(
+    _ batch: PackedBatch, addingTo gradient: UnsafeMutablePointer<Float>,
+    head: (_ dResidual: Matrix) -> Void
+  ) {
     let c = configuration
     let rows = batch.rowCount
     let space: BackwardWorkspace
@@ -65,18 +109,13 @@ public final class DecoderBackward {
     let dResidual = space.dResidual.matrix(rows: rows, columns: c.hiddenSize)
     dResidual.zero()
     vocabularyGradient.zero()
-    headBackward(
-      batch, coefficients: coefficients, penalty: penalty, dResidual: dResidual,
-      gradient: gradient)
-    if !table.isTied {
-      flushVocabularyGradient(into: gradient + table.head)
-      vocabularyGradient.zero()
-    }
+    head(dResidual)
     let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
     for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
-      mlpBackward(index, rows: rows, space, dResidual, gradient)
+      mlpBackward(index, batch: batch, space, dResidual, gradient)
       attentionBackward(index, batch: batch, angles: angles, space, dResidual, gradient)
     }
+    guard trainsWeights else { return }
     embeddingBackward(batch, dResidual)
     flushVocabularyGradient(into: gradient + table.embedding)
   }
@@ -86,12 +125,14 @@ public final class DecoderBackward {
     gradient: UnsafeMutablePointer<Float>
   ) {
     let c = configuration
-    let head = decoder.gatherHeadRows(batch)
+    let head = decoder.gatherHeadRows(batch.predictionRows, targets: batch.targets)
     if head.rows == 0 { return }
     let padded = coefficients + [Float](repeating: 0, count: head.rows - head.count)
     let dNormedBuffer = FloatBuffer(count: head.rows * c.hiddenSize)
     let dNormed = dNormedBuffer.matrix(rows: head.rows, columns: c.hiddenSize)
-    let dHead = vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize)
+    let dHead =
+      trainsWeights
+      ? vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize) : nil
     decoder.forEachHeadChunk(head) { range, normed, logits in
       compute.linear(normed, decoder.headMatrix, into: logits)
       let chunk = Array(padded[range])
@@ -105,46 +146,54 @@ public final class DecoderBackward {
         compute.logSoftmaxBackward(inPlace: logits, targets: targets, coefficients: chunk)
       }
       compute.linearInputGradient(logits, decoder.headMatrix, into: dNormed.rows(range))
-      compute.linearWeightGradient(logits, normed, addingTo: dHead)
+      if let dHead { compute.linearWeightGradient(logits, normed, addingTo: dHead) }
     }
+    lastNormBackward(
+      head, dNormed, places: batch.predictionRows, dResidual: dResidual, gradient: gradient)
+  }
+
+  /// Backward of the last norm on the rows that the head read.
+  private func lastNormBackward(
+    _ head: HeadRows, _ dNormed: Matrix, places: [Int32], dResidual: Matrix,
+    gradient: UnsafeMutablePointer<Float>
+  ) {
+    let c = configuration
     let inputs = head.inputs.matrix(rows: head.rows, columns: c.hiddenSize)
-    compute.rmsNormWeightGradient(
-      dNormed, x: inputs, inverseRMS: head.inverseRMS.base,
-      addingTo: gradient + table.finalNorm)
+    if trainsWeights {
+      compute.rmsNormWeightGradient(
+        dNormed, x: inputs, inverseRMS: head.inverseRMS.base,
+        addingTo: gradient + table.finalNorm)
+    }
     let dInputsBuffer = FloatBuffer(count: head.rows * c.hiddenSize)
     let dInputs = dInputsBuffer.matrix(rows: head.rows, columns: c.hiddenSize)
     compute.rmsNormBackward(
       dNormed, x: inputs, weight: decoder.weights.base + table.finalNorm,
       inverseRMS: head.inverseRMS.base, addingTo: dInputs)
-    compute.addRows(dInputs, to: dResidual, at: batch.predictionRows)
+    compute.addRows(dInputs, to: dResidual, at: places)
   }
 
   private func mlpBackward(
-    _ index: Int, rows: Int, _ space: BackwardWorkspace, _ dResidual: Matrix,
+    _ index: Int, batch: PackedBatch, _ space: BackwardWorkspace, _ dResidual: Matrix,
     _ gradient: UnsafeMutablePointer<Float>
   ) {
     let c = configuration
+    let rows = batch.rowCount
     let layer = decoder.layers[index]
-    let offsets = table.layers[index]
-    let weights = decoder.weights
     let activation = layer.activation.matrix(rows: rows, columns: c.intermediateSize)
     let gateUp = layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize)
     let dActivation = space.dActivation.matrix(rows: rows, columns: c.intermediateSize)
-    compute.linearInputGradient(
-      dResidual, weights.matrix(offsets.down, c.hiddenSize, c.intermediateSize),
-      into: dActivation)
-    compute.linearWeightGradient(
-      dResidual, activation,
-      addingTo: Matrix(
-        base: gradient + offsets.down, rows: c.hiddenSize, columns: c.intermediateSize))
-    biasGradient(dResidual, offsets.downBias, gradient)
+    projectionBackward(
+      .down, layer: index, dOutput: dResidual, input: activation, into: dActivation,
+      dropped: batch.dropped, gradient)
     compute.swiGLUBackward(dActivation, inPlace: gateUp)
-    biasGradient(gateUp, offsets.gateUpBias, gradient)
-    backwardThroughNorm(
-      dOutput: gateUp, weight: offsets.gateUp,
-      normed: layer.mlpNormed.matrix(rows: rows, columns: c.hiddenSize),
-      input: layer.middle.matrix(rows: rows, columns: c.hiddenSize), norm: offsets.mlpNorm,
-      inverseRMS: layer.mlpInverseRMS.base, space, dResidual, gradient)
+    let dNormed = space.dNormed.matrix(rows: rows, columns: c.hiddenSize)
+    projectionBackward(
+      .gateUp, layer: index, dOutput: gateUp,
+      input: layer.mlpNormed.matrix(rows: rows, columns: c.hiddenSize), into: dNormed,
+      dropped: batch.dropped, gradient)
+    normBackward(
+      dNormed, input: layer.middle.matrix(rows: rows, columns: c.hiddenSize),
+      norm: table.layers[index].mlpNorm, inverseRMS: layer.mlpInverseRMS.base, dResidual, gradient)
   }
 
   private func attentionBackward(
@@ -155,19 +204,13 @@ public final class DecoderBackward {
     let rows = batch.rowCount
     let layer = decoder.layers[index]
     let offsets = table.layers[index]
-    let queryColumns = decoder.queryColumns
-    let attended = layer.attended.matrix(rows: rows, columns: queryColumns)
+    let attended = layer.attended.matrix(rows: rows, columns: decoder.queryColumns)
     let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
-    let dAttended = space.dAttended.matrix(rows: rows, columns: queryColumns)
+    let dAttended = space.dAttended.matrix(rows: rows, columns: decoder.queryColumns)
     let dFused = space.dFused.matrix(rows: rows, columns: c.heads.fusedColumns)
-    compute.linearInputGradient(
-      dResidual, decoder.weights.matrix(offsets.attentionOutput, c.hiddenSize, queryColumns),
-      into: dAttended)
-    compute.linearWeightGradient(
-      dResidual, attended,
-      addingTo: Matrix(
-        base: gradient + offsets.attentionOutput, rows: c.hiddenSize, columns: queryColumns))
-    biasGradient(dResidual, offsets.attentionOutputBias, gradient)
+    projectionBackward(
+      .attentionOutput, layer: index, dOutput: dResidual, input: attended, into: dAttended,
+      dropped: batch.dropped, gradient)
     dFused.rows(batch.usedRowCount..<rows).zero()
     compute.attentionBackward(
       dAttended, output: attended, fused: fused, heads: c.heads, families: batch.families,
@@ -176,13 +219,37 @@ public final class DecoderBackward {
       dFused, headCount: c.heads.queryCount + c.heads.keyValueCount, angles: angles,
       inverse: true)
     headNormsBackward(layer, offsets, dFused, gradient)
-    biasGradient(dFused, offsets.queryKeyValueBias, gradient)
-    backwardThroughNorm(
-      dOutput: dFused, weight: offsets.queryKeyValue,
-      normed: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize),
-      input: layer.input.matrix(rows: rows, columns: c.hiddenSize),
-      norm: offsets.attentionNorm, inverseRMS: layer.attentionInverseRMS.base, space, dResidual,
+    let dNormed = space.dNormed.matrix(rows: rows, columns: c.hiddenSize)
+    projectionBackward(
+      .queryKeyValue, layer: index, dOutput: dFused,
+      input: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize), into: dNormed,
+      dropped: batch.dropped, gradient)
+    normBackward(
+      dNormed, input: layer.input.matrix(rows: rows, columns: c.hiddenSize),
+      norm: offsets.attentionNorm, inverseRMS: layer.attentionInverseRMS.base, dResidual,
       gradient)
+  }
+
+  /// Backward of a projection: its input's gradient, overwritten, and those of what is trained of it.
+  private func projectionBackward(
+    _ projection: Projection, layer: Int, dOutput: Matrix, input: Matrix, into dInput: Matrix,
+    dropped: DroppedRows?, _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    let offsets = table.layers[layer][projection]
+    compute.linearInputGradient(
+      dOutput, decoder.weights.matrix(offsets.weight, dOutput.columns, input.columns),
+      into: dInput)
+    guard trainsWeights else {
+      decoder.updatesBackward(
+        projection, layer: layer, dOutput: dOutput, input: input, addingTo: dInput,
+        dropped: dropped, gradient: gradient)
+      return
+    }
+    compute.linearWeightGradient(
+      dOutput, input,
+      addingTo: Matrix(
+        base: gradient + offsets.weight, rows: dOutput.columns, columns: input.columns))
+    if let bias = offsets.bias { compute.biasGradient(dOutput, addingTo: gradient + bias) }
   }
 
   /// Backward of the norms of queries and keys, in place, where the decoder has them.
@@ -198,36 +265,26 @@ public final class DecoderBackward {
       (heads.queries, queryNorm, saved.queries, saved.queryInverseRMS),
       (heads.keys, keyNorm, saved.keys, saved.keyInverseRMS),
     ] {
-      compute.rmsNormHeadsWeightGradient(
-        dFused, heads: columns, input: input.base, inverseRMS: inverseRMS.base,
-        addingTo: gradient + norm)
+      if trainsWeights {
+        compute.rmsNormHeadsWeightGradient(
+          dFused, heads: columns, input: input.base, inverseRMS: inverseRMS.base,
+          addingTo: gradient + norm)
+      }
       compute.rmsNormHeadsBackward(
         dFused, heads: columns, weight: decoder.weights.base + norm, input: input.base,
         inverseRMS: inverseRMS.base)
     }
   }
 
-  private func biasGradient(
-    _ dOutput: Matrix, _ offset: Int?, _ gradient: UnsafeMutablePointer<Float>
+  /// Backward of a norm, added to the residual stream's gradient.
+  private func normBackward(
+    _ dNormed: Matrix, input: Matrix, norm: Int, inverseRMS: UnsafePointer<Float>,
+    _ dResidual: Matrix, _ gradient: UnsafeMutablePointer<Float>
   ) {
-    if let offset { compute.biasGradient(dOutput, addingTo: gradient + offset) }
-  }
-
-  /// Backward of norm and linear layer, from the linear's output to the residual stream.
-  private func backwardThroughNorm(
-    dOutput: Matrix, weight: Int, normed: Matrix, input: Matrix, norm: Int,
-    inverseRMS: UnsafePointer<Float>, _ space: BackwardWorkspace, _ dResidual: Matrix,
-    _ gradient: UnsafeMutablePointer<Float>
-  ) {
-    let width = configuration.hiddenSize
-    let dNormed = space.dNormed.matrix(rows: dOutput.rows, columns: width)
-    compute.linearInputGradient(
-      dOutput, decoder.weights.matrix(weight, dOutput.columns, width), into: dNormed)
-    compute.linearWeightGradient(
-      dOutput, normed,
-      addingTo: Matrix(base: gradient + weight, rows: dOutput.columns, columns: width))
-    compute.rmsNormWeightGradient(
-      dNormed, x: input, inverseRMS: inverseRMS, addingTo: gradient + norm)
+    if trainsWeights {
+      compute.rmsNormWeightGradient(
+        dNormed, x: input, inverseRMS: inverseRMS, addingTo: gradient + norm)
+    }
     compute.rmsNormBackward(
       dNormed, x: input, weight: decoder.weights.base + norm, inverseRMS: inverseRMS,
       addingTo: dResidual)

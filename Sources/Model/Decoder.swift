@@ -9,15 +9,22 @@ public struct DecoderWeights: @unchecked Sendable {
   public let table: ParameterTable
   /// The flat allocation, `table.floatCount` floats; it must outlive this value.
   public let base: UnsafeMutablePointer<Float>
+  /// The adapter on top of them, which then alone is trained; nil for none.
+  public let adapter: AdapterWeights?
 
   /// Weights at `base`.
   public init(
-    configuration: DecoderConfiguration, table: ParameterTable, base: UnsafeMutablePointer<Float>
+    configuration: DecoderConfiguration, table: ParameterTable, base: UnsafeMutablePointer<Float>,
+    adapter: AdapterWeights? = nil
   ) {
     self.configuration = configuration
     self.table = table
     self.base = base
+    self.adapter = adapter
   }
+
+  /// Floats of what is trained, and of its gradient.
+  public var trainedFloatCount: Int { adapter?.table.floatCount ?? table.floatCount }
 
   func matrix(_ offset: Int, _ rows: Int, _ columns: Int) -> Matrix {
     Matrix(base: base + offset, rows: rows, columns: columns)
@@ -89,6 +96,8 @@ public final class Decoder {
   /// Rows of the vocabulary projection computed together; a constant, so that sums keep their order.
   public static let headChunk = 256
 
+  let adapterSpace = AdapterWorkspace()
+
   /// A decoder on weights that the caller keeps alive.
   public init(weights: DecoderWeights, compute: Compute) {
     self.weights = weights
@@ -120,7 +129,7 @@ public final class Decoder {
       attentionForward(index, layer, batch: batch, angles: angles) {
         afterAttentionInput(index, $0)
       }
-      mlpForward(index, layer, rows: rows, into: output)
+      mlpForward(index, layer, batch: batch, into: output)
     }
   }
 
@@ -155,7 +164,7 @@ public final class Decoder {
     projectAttentionInput(
       index, input, normed: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize),
       inverseRMS: layer.attentionInverseRMS.base, headNorms: layer.headNorms, angles: angles,
-      into: fused)
+      dropped: batch.dropped, into: fused)
     afterAttentionInput(fused)
     let attended = layer.attended.matrix(rows: rows, columns: queryColumns)
     attended.rows(batch.usedRowCount..<rows).zero()
@@ -163,14 +172,15 @@ public final class Decoder {
       fused, heads: c.heads, families: batch.families, window: c.windows[index],
       into: attended, logSumExp: layer.logSumExp.base)
     let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
-    projectAttentionOutput(index, attended, into: middle)
+    project(.attentionOutput, layer: index, attended, into: middle, dropped: batch.dropped)
     compute.add(middle, input)
   }
 
   private func mlpForward(
-    _ index: Int, _ layer: LayerActivations, rows: Int, into output: FloatBuffer
+    _ index: Int, _ layer: LayerActivations, batch: PackedBatch, into output: FloatBuffer
   ) {
     let c = configuration
+    let rows = batch.rowCount
     let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
     let projected = projection.matrix(rows: rows, columns: c.hiddenSize)
     runMLP(
@@ -178,7 +188,7 @@ public final class Decoder {
       inverseRMS: layer.mlpInverseRMS.base,
       gateUp: layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize),
       activation: layer.activation.matrix(rows: rows, columns: c.intermediateSize),
-      into: projected)
+      dropped: batch.dropped, into: projected)
     let result = output.matrix(rows: rows, columns: c.hiddenSize)
     result.base.update(from: projected.base, count: projected.count)
     compute.add(result, middle)
@@ -187,18 +197,27 @@ public final class Decoder {
 
 // The steps of a layer that whole sequences and single new tokens share.
 extension Decoder {
+  /// A projection of a layer with its bias and updates: y = x wᵀ + b + scale · (x Aᵀ) Bᵀ.
+  func project(
+    _ projection: Projection, layer: Int, _ x: Matrix, into y: Matrix, dropped: DroppedRows?
+  ) {
+    let offsets = weights.table.layers[layer][projection]
+    compute.linear(x, weights.matrix(offsets.weight, y.columns, x.columns), into: y)
+    if let bias = offsets.bias { compute.addBias(y, weights.base + bias) }
+    addUpdates(projection, layer: layer, x, to: y, dropped: dropped)
+  }
+
   func projectAttentionInput(
     _ index: Int, _ input: Matrix, normed: Matrix, inverseRMS: UnsafeMutablePointer<Float>,
-    headNorms: HeadNormActivations?, angles: RotaryAngles, into fused: Matrix
+    headNorms: HeadNormActivations?, angles: RotaryAngles, dropped: DroppedRows? = nil,
+    into fused: Matrix
   ) {
     let c = configuration
     let offsets = weights.table.layers[index]
     compute.rmsNorm(
       input, weight: weights.base + offsets.attentionNorm, epsilon: c.normEpsilon, into: normed,
       inverseRMS: inverseRMS)
-    compute.linear(
-      normed, weights.matrix(offsets.queryKeyValue, fused.columns, c.hiddenSize), into: fused)
-    addBias(offsets.queryKeyValueBias, to: fused)
+    project(.queryKeyValue, layer: index, normed, into: fused, dropped: dropped)
     if let headNorms, let queryNorm = offsets.queryNorm, let keyNorm = offsets.keyNorm {
       compute.rmsNormHeads(
         fused, heads: c.heads.queries, weight: weights.base + queryNorm, epsilon: c.normEpsilon,
@@ -212,41 +231,21 @@ extension Decoder {
       inverse: false)
   }
 
-  func projectAttentionOutput(_ index: Int, _ attended: Matrix, into output: Matrix) {
-    let offsets = weights.table.layers[index]
-    compute.linear(
-      attended,
-      weights.matrix(offsets.attentionOutput, configuration.hiddenSize, queryColumns),
-      into: output)
-    addBias(offsets.attentionOutputBias, to: output)
-  }
-
   func runMLP(
     _ index: Int, _ input: Matrix, normed: Matrix, inverseRMS: UnsafeMutablePointer<Float>,
-    gateUp: Matrix, activation: Matrix, into output: Matrix
+    gateUp: Matrix, activation: Matrix, dropped: DroppedRows? = nil, into output: Matrix
   ) {
-    let c = configuration
-    let offsets = weights.table.layers[index]
     compute.rmsNorm(
-      input, weight: weights.base + offsets.mlpNorm, epsilon: c.normEpsilon, into: normed,
-      inverseRMS: inverseRMS)
-    compute.linear(
-      normed, weights.matrix(offsets.gateUp, gateUp.columns, c.hiddenSize), into: gateUp)
-    addBias(offsets.gateUpBias, to: gateUp)
+      input, weight: weights.base + weights.table.layers[index].mlpNorm,
+      epsilon: configuration.normEpsilon, into: normed, inverseRMS: inverseRMS)
+    project(.gateUp, layer: index, normed, into: gateUp, dropped: dropped)
     compute.swiGLU(gateUp, into: activation)
-    compute.linear(
-      activation, weights.matrix(offsets.down, c.hiddenSize, c.intermediateSize), into: output)
-    addBias(offsets.downBias, to: output)
+    project(.down, layer: index, activation, into: output, dropped: dropped)
   }
 
-  private func addBias(_ offset: Int?, to rows: Matrix) {
-    if let offset { compute.addBias(rows, weights.base + offset) }
-  }
-
-  /// The matrix that maps the last norm's output to logits (V, C).
+  /// The matrix that maps the last norm's output to logits (V, C) or to a score (1, C).
   var headMatrix: Matrix {
-    weights.matrix(
-      weights.table.head, configuration.vocabularySize, configuration.hiddenSize)
+    weights.matrix(weights.table.head, configuration.headRows, configuration.hiddenSize)
   }
 
   /// Room for the logits of `rows` rows.

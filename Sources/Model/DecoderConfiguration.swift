@@ -14,6 +14,8 @@ public struct ModelError: Error, CustomStringConvertible, Sendable {
 public struct DecoderConfiguration: Sendable, Equatable {
   /// The architecture.
   public var family: DecoderFamily
+  /// What follows the last norm.
+  public var head: DecoderHead
   /// Rows of the embedding, V.
   public var vocabularySize: Int
   /// Width of the residual stream, C.
@@ -65,6 +67,7 @@ extension DecoderConfiguration {
       throw ModelError("\(source): expected a JSON object, found \(json.kind)")
     }
     family = try reader.family()
+    head = try reader.head(family)
     try reader.refuseOtherComputations()
 
     vocabularySize = try reader.size("vocab_size", limit: 1 << 24)
@@ -97,10 +100,6 @@ extension ConfigurationReader {
       throw unsupported(
         "model_type", "\"\(type)\"",
         supported: DecoderFamily.all.map { "\"\($0.modelType)\"" }.joined(separator: ", "))
-    }
-    let expected = "\(family.classPrefix)ForCausalLM"
-    if let architecture = try strings("architectures").first, architecture != expected {
-      throw unsupported("architectures", "\"\(architecture)\"", supported: "\"\(expected)\"")
     }
     return family
   }

@@ -192,7 +192,7 @@ extension Decoder {
         shared: live.map { $0.prompt.layer(layer, count: $0.prompt.count) },
         own: live.map { $0.own.layer(layer, count: $0.completion.tokens.count) },
         window: c.windows[layer], into: attended)
-      projectAttentionOutput(layer, attended, into: projected)
+      project(.attentionOutput, layer: layer, attended, into: projected, dropped: nil)
       compute.add(stream, projected)
       runMLP(
         layer, stream, normed: normed, inverseRMS: space.inverseRMS.base, gateUp: gateUp,

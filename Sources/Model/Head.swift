@@ -1,16 +1,17 @@
 import Tensor
 
-/// Rows of the residual stream that predict completion tokens, gathered and normed.
+/// Rows of the residual stream that the head reads, gathered and normed.
 struct HeadRows {
   /// Residual rows (P, C), P a multiple of 32; zero rows at the end.
   let inputs: FloatBuffer
   /// After the last norm (P, C).
   let normed: FloatBuffer
   let inverseRMS: FloatBuffer
+  /// The tokens that they predict.
   let targets: [Int32]
-  /// Predictions without padding.
+  /// Rows without padding.
   let count: Int
-  /// Predictions with padding.
+  /// Rows with padding.
   let rows: Int
 }
 
@@ -25,8 +26,10 @@ extension Decoder {
   public func forward(
     _ batch: PackedBatch, keepsActivations: Bool, penalty: DivergencePenalty? = nil
   ) -> [TokenStatistics] {
+    precondition(configuration.head == .vocabulary)
     runLayers(batch, keepsActivations: keepsActivations)
-    return headStatistics(gatherHeadRows(batch), penalty: penalty)
+    return headStatistics(
+      gatherHeadRows(batch.predictionRows, targets: batch.targets), penalty: penalty)
   }
 
   func headStatistics(_ head: HeadRows, penalty: DivergencePenalty? = nil) -> [TokenStatistics] {
@@ -50,12 +53,12 @@ extension Decoder {
     return Array(statistics.prefix(head.count))
   }
 
-  func gatherHeadRows(_ batch: PackedBatch) -> HeadRows {
+  func gatherHeadRows(_ places: [Int32], targets: [Int32] = []) -> HeadRows {
     let c = configuration
-    let count = batch.targets.count
+    let count = places.count
     let rows = (count + 31) / 32 * 32
     let inputs = FloatBuffer(count: rows * c.hiddenSize)
-    for (index, row) in batch.predictionRows.enumerated() {
+    for (index, row) in places.enumerated() {
       (inputs.base + index * c.hiddenSize).update(
         from: residual.base + Int(row) * c.hiddenSize, count: c.hiddenSize)
     }
@@ -65,7 +68,7 @@ extension Decoder {
       inputs.matrix(rows: rows, columns: c.hiddenSize),
       weight: weights.base + weights.table.finalNorm, epsilon: c.normEpsilon,
       into: normed.matrix(rows: rows, columns: c.hiddenSize), inverseRMS: inverseRMS.base)
-    let targets = batch.targets + [Int32](repeating: 0, count: rows - count)
+    let targets = targets + [Int32](repeating: 0, count: rows - targets.count)
     return HeadRows(
       inputs: inputs, normed: normed, inverseRMS: inverseRMS, targets: targets, count: count,
       rows: rows)

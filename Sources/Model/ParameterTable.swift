@@ -28,61 +28,58 @@ public struct ParameterTable: Sendable {
   public private(set) var embedding = 0
   /// Offset of the last norm's weight (C).
   public private(set) var finalNorm = 0
-  /// Offset of the vocabulary projection (V, C); the embedding's if tied.
+  /// Offset of the head's matrix: the vocabulary projection (V, C), the embedding's if tied, or the
+  /// weights of a score (1, C).
   public private(set) var head = 0
+  /// Offset of a score's bias (1), nil if there is none.
+  public private(set) var headBias: Int?
 
   /// Offsets of one layer's tensors, nil where the decoder has no such tensor.
   public struct LayerOffsets: Sendable {
     var attentionNorm = 0
-    var queryKeyValue = 0
-    var queryKeyValueBias: Int?
     var queryNorm: Int?
     var keyNorm: Int?
-    var attentionOutput = 0
-    var attentionOutputBias: Int?
     var mlpNorm = 0
-    var gateUp = 0
-    var gateUpBias: Int?
-    var down = 0
-    var downBias: Int?
+    fileprivate(set) var projections = [ProjectionOffsets](
+      repeating: ProjectionOffsets(), count: Projection.allCases.count)
+
+    subscript(_ projection: Projection) -> ProjectionOffsets { projections[projection.rawValue] }
+  }
+
+  /// Offsets of a projection's weight and, where it has one, its bias.
+  struct ProjectionOffsets: Sendable {
+    var weight = 0
+    var bias: Int?
   }
 
   /// The table of a decoder.
   public init(_ configuration: DecoderConfiguration) {
     let c = configuration
     let hidden = c.hiddenSize
-    let queries = c.heads.queryCount * c.heads.size
     embedding = place([("model.embed_tokens.weight", [c.vocabularySize, hidden])])
     for layer in 0..<c.layerCount {
       let prefix = "model.layers.\(layer)."
-      let attention = prefix + "self_attn."
-      let mlp = prefix + "mlp."
       var offsets = LayerOffsets()
       offsets.attentionNorm = place([(prefix + "input_layernorm.weight", [hidden])])
-      offsets.queryKeyValue = place(c.queryKeyValueParts, in: attention, inputs: hidden)
-      if c.hasQueryKeyValueBias {
-        offsets.queryKeyValueBias = placeBiases(c.queryKeyValueParts, in: attention)
-      }
+      offsets.projections[0] = place(.queryKeyValue, of: c, layer: layer)
       if c.family.normsHeads {
-        offsets.queryNorm = place([(attention + "q_norm.weight", [c.heads.size])])
-        offsets.keyNorm = place([(attention + "k_norm.weight", [c.heads.size])])
+        offsets.queryNorm = place([(prefix + "self_attn.q_norm.weight", [c.heads.size])])
+        offsets.keyNorm = place([(prefix + "self_attn.k_norm.weight", [c.heads.size])])
       }
-      let output = [("o_proj", hidden)]
-      offsets.attentionOutput = place(output, in: attention, inputs: queries)
-      if c.hasAttentionOutputBias {
-        offsets.attentionOutputBias = placeBiases(output, in: attention)
-      }
+      offsets.projections[1] = place(.attentionOutput, of: c, layer: layer)
       offsets.mlpNorm = place([(prefix + "post_attention_layernorm.weight", [hidden])])
-      offsets.gateUp = place(c.gateUpParts, in: mlp, inputs: hidden)
-      if c.hasMLPBias { offsets.gateUpBias = placeBiases(c.gateUpParts, in: mlp) }
-      let down = [("down_proj", hidden)]
-      offsets.down = place(down, in: mlp, inputs: c.intermediateSize)
-      if c.hasMLPBias { offsets.downBias = placeBiases(down, in: mlp) }
+      offsets.projections[2] = place(.gateUp, of: c, layer: layer)
+      offsets.projections[3] = place(.down, of: c, layer: layer)
       layers.append(offsets)
     }
     finalNorm = place([("model.norm.weight", [hidden])])
-    head =
-      c.tiesEmbeddings ? embedding : place([("lm_head.weight", [c.vocabularySize, hidden])])
+    switch c.head {
+    case .vocabulary where c.tiesEmbeddings: head = embedding
+    case .vocabulary: head = place([("lm_head.weight", [c.vocabularySize, hidden])])
+    case .score(let score):
+      head = place([(score.name + ".weight", [1, hidden])])
+      if score.hasBias { headBias = place([(score.name + ".bias", [1])]) }
+    }
   }
 
   /// Number of trainable parameters, gaps not counted.
@@ -90,6 +87,12 @@ public struct ParameterTable: Sendable {
 
   /// Whether the vocabulary projection is the embedding.
   public var isTied: Bool { head == embedding }
+
+  /// Indices of the head's own tensors, which come last; none if it is tied.
+  public var headParameters: Range<Int> {
+    let first = isTied ? nil : parameters.firstIndex { $0.offset == head }
+    return (first ?? parameters.count)..<parameters.count
+  }
 
   /// An upper bound of a table's floats, nil if it overflows or exceeds 2⁴⁰.
   static func floatCount(of c: DecoderConfiguration) -> Int? {
@@ -114,35 +117,19 @@ public struct ParameterTable: Sendable {
     return start
   }
 
-  /// Places linear layers that are one product; `parts` are their names and outputs.
+  /// Places a projection's weights, then its biases.
   private mutating func place(
-    _ parts: [(name: String, outputs: Int)], in prefix: String, inputs: Int
-  ) -> Int {
-    place(parts.map { (prefix + $0.name + ".weight", [$0.outputs, inputs]) })
-  }
-
-  /// Places the biases of linear layers that are one product.
-  private mutating func placeBiases(
-    _ parts: [(name: String, outputs: Int)], in prefix: String
-  ) -> Int {
-    place(parts.map { (prefix + $0.name + ".bias", [$0.outputs]) })
-  }
-}
-
-extension DecoderConfiguration {
-  /// The linear layers that make queries, keys and values, as the family's folders hold them.
-  var queryKeyValueParts: [(name: String, outputs: Int)] {
-    let keys = heads.keyValueCount * heads.size
-    return family.fusesProjections
-      ? [("qkv_proj", heads.fusedColumns)]
-      : [("q_proj", heads.queryCount * heads.size), ("k_proj", keys), ("v_proj", keys)]
-  }
-
-  /// The linear layers that make gate and up, as the family's folders hold them.
-  var gateUpParts: [(name: String, outputs: Int)] {
-    family.fusesProjections
-      ? [("gate_up_proj", 2 * intermediateSize)]
-      : [("gate_proj", intermediateSize), ("up_proj", intermediateSize)]
+    _ projection: Projection, of c: DecoderConfiguration, layer: Int
+  ) -> ProjectionOffsets {
+    let prefix = "model.layers.\(layer)."
+    let parts = c.parts(of: projection)
+    let inputs = c.inputs(of: projection)
+    var offsets = ProjectionOffsets()
+    offsets.weight = place(parts.map { (prefix + $0.name + ".weight", [$0.outputs, inputs]) })
+    if c.hasBias(projection) {
+      offsets.bias = place(parts.map { (prefix + $0.name + ".bias", [$0.outputs]) })
+    }
+    return offsets
   }
 }
 
@@ -163,21 +150,45 @@ public func initializeWeights(
   configuration: DecoderConfiguration, seed: UInt64, part: Int = 0, of partCount: Int = 1,
   pool: ThreadPool = ThreadPool(threadCount: 1)
 ) {
+  for number in table.parameters.indices {
+    initializeTensor(
+      number, weights, table: table, configuration: configuration, seed: seed, part: part,
+      of: partCount, pool: pool)
+  }
+}
+
+/// Fills the tensors of a decoder's own head as ``initializeWeights(_:table:configuration:seed:part:of:pool:)``
+/// does, and nothing else.
+public func initializeHead(
+  _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
+  configuration: DecoderConfiguration, seed: UInt64
+) {
+  for number in table.headParameters {
+    initializeTensor(
+      number, weights, table: table, configuration: configuration, seed: seed, part: 0, of: 1,
+      pool: ThreadPool(threadCount: 1))
+  }
+}
+
+private func initializeTensor(
+  _ number: Int, _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
+  configuration: DecoderConfiguration, seed: UInt64, part: Int, of partCount: Int,
+  pool: ThreadPool
+) {
   let random = KeyedRandom(seed: seed, purpose: .initialization)
-  for (number, parameter) in table.parameters.enumerated() {
-    let target = weights + parameter.offset
-    if parameter.shape.count > 1 {
-      let pairCount = (parameter.count + 1) / 2
-      let pairs = pairCount * part / partCount..<pairCount * (part + 1) / partCount
-      pool.forEachPart(of: pairs.count) { range, _ in
-        fillNormal(
-          target, count: parameter.count, deviation: configuration.initializerRange,
-          random: random, key: number,
-          pairs: pairs.lowerBound + range.lowerBound..<pairs.lowerBound + range.upperBound)
-      }
-    } else if part == 0 {
-      let isNorm = parameter.name.hasSuffix("norm.weight")
-      target.update(repeating: isNorm ? 1 : 0, count: parameter.count)
+  let parameter = table.parameters[number]
+  let target = weights + parameter.offset
+  if parameter.shape.count > 1 {
+    let pairCount = (parameter.count + 1) / 2
+    let pairs = pairCount * part / partCount..<pairCount * (part + 1) / partCount
+    pool.forEachPart(of: pairs.count) { range, _ in
+      fillNormal(
+        target, count: parameter.count, deviation: configuration.initializerRange,
+        random: random, key: number,
+        pairs: pairs.lowerBound + range.lowerBound..<pairs.lowerBound + range.upperBound)
     }
+  } else if part == 0 {
+    let isNorm = parameter.name.hasSuffix("norm.weight")
+    target.update(repeating: isNorm ? 1 : 0, count: parameter.count)
   }
 }

@@ -52,7 +52,7 @@ extension Decoder {
     _ batch: PackedBatch
   ) -> (statistics: [TokenStatistics], rows: ReferenceRows) {
     runLayers(batch, keepsActivations: false)
-    let head = gatherHeadRows(batch)
+    let head = gatherHeadRows(batch.predictionRows, targets: batch.targets)
     return (headStatistics(head), ReferenceRows(decoder: self, head: head))
   }
 }

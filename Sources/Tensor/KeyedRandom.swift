@@ -20,6 +20,10 @@ public enum DrawPurpose: UInt32, Sendable {
   case referenceSampling = 9
   /// Directions and displacements of a gradient check.
   case gradientCheck = 10
+  /// Initial weights of a low-rank adapter.
+  case adapterInitialization = 11
+  /// Dropped inputs of a low-rank adapter.
+  case dropout = 12
 }
 
 /// Random numbers keyed by what is drawn, not by who draws it or when.
@@ -36,6 +40,21 @@ public struct KeyedRandom: Sendable {
       counter: (purpose.rawValue, 0, 0, 0),
       key: (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32)))
     key = (mixed.0, mixed.1)
+  }
+
+  /// The draws of one purpose under one seed in one step, with all four counters free.
+  init(seed: UInt64, purpose: DrawPurpose, step: Int) {
+    let outer = KeyedRandom(seed: seed, purpose: purpose)
+    let mixed = outer.block(
+      (UInt32(truncatingIfNeeded: step), UInt32(truncatingIfNeeded: step >> 32), 0, 0))
+    key = (mixed.0, mixed.1)
+  }
+
+  /// 128 random bits of a counter.
+  func block(
+    _ counter: (UInt32, UInt32, UInt32, UInt32)
+  ) -> (UInt32, UInt32, UInt32, UInt32) {
+    KeyedRandom.philox(counter: counter, key: key)
   }
 
   /// A uniform number in [0, 1) with 53 random bits.

@@ -1,14 +1,14 @@
 import JSONText
 
-/// Byte-level byte pair encoding as a Hugging Face `tokenizer.json` describes it.
+/// Byte pair encoding as a Hugging Face `tokenizer.json` describes it.
 ///
-/// Implemented is what the Qwen2 family uses (and GPT-2's and Llama 3's patterns); ids and decoded
-/// text equal those of Hugging Face tokenizers 0.23 for text of characters up to Unicode 15.
-/// Everything else in a file is refused by name. Format: the `tokenizers` crate's serialization.
+/// Implemented are byte-level vocabularies (Qwen's, Llama 3's, GPT-2's) and SentencePiece's (Llama
+/// 2's, Mistral's, Phi-3's); ids and decoded text equal those of Hugging Face tokenizers 0.23 for
+/// text of characters up to Unicode 15. Everything else in a file is refused by name. Format: the
+/// `tokenizers` crate's serialization.
 public struct BPETokenizer: Sendable {
   private let vocabulary: Vocabulary
   private let components: TokenizerComponents
-  private let alphabet = ByteAlphabet()
 
   /// Reads a tokenizer from the value of a `tokenizer.json`.
   ///
@@ -24,72 +24,66 @@ public struct BPETokenizer: Sendable {
           + " give a Hugging Face tokenizer.json")
     }
     components = try TokenizerComponents(tokenizerJSON, reader: reader)
-    vocabulary = try Vocabulary(
-      tokenizerJSON, components: components, alphabet: alphabet, reader: reader)
+    vocabulary = try Vocabulary(tokenizerJSON, components: components, reader: reader)
   }
 
   /// The largest id plus one, added tokens included.
-  public var vocabularySize: Int { Int(vocabulary.largestID) + 1 }
+  public var vocabularySize: Int { Int(vocabulary.tokens.largestID) + 1 }
 
   /// The id of a token, compared by bytes; nil if there is no such token.
   ///
-  /// - Parameter token: an added token's content, or a token in the byte alphabet's spelling.
+  /// - Parameter token: an added token's content, or a token in the vocabulary's spelling.
   /// - Returns: the id.
-  public func id(of token: String) -> Int32? { vocabulary.ids[UTF8Bytes(token)] }
+  public func id(of token: String) -> Int32? { vocabulary.tokens.id(of: token.utf8) }
 
   /// The token of an id, in the file's spelling; nil if there is no such id.
-  public func token(of id: Int32) -> String? { vocabulary.tokens[id] }
+  public func token(of id: Int32) -> String? {
+    vocabulary.tokens.token(of: id).map { String(decoding: $0, as: UTF8.self) }
+  }
 
   /// The ids of a text.
   ///
   /// - Parameters:
   ///   - text: any text; added tokens in it are recognized.
   ///   - addSpecialTokens: whether the post-processor's template is applied.
-  /// - Returns: the ids; bytes that the vocabulary lacks are left out, as Hugging Face does.
+  /// - Returns: the ids; characters without a token are the unknown token, or left out if there is
+  ///   none, as Hugging Face does.
   public func encode(_ text: String, addSpecialTokens: Bool = true) -> [Int32] {
     var ids: [Int32] = addSpecialTokens ? components.prefix : []
-    var merger = PairMerger()
     let bytes = Array(text.utf8)
+    var merger = PairMerger(vocabulary.merges, vocabulary.joins, byteCount: bytes.count)
+    var symbols: [Int32] = []
     for piece in vocabulary.addedTokens.pieces(of: bytes) {
       if let token = piece.token {
         ids.append(token)
-      } else {
-        encode(between: Array(bytes[piece.range]), &merger, into: &ids)
+        continue
+      }
+      let given = piece.range.count == bytes.count ? bytes : Array(bytes[piece.range])
+      let normalized = NormalizerStep.normalize(given, by: components.normalizer)
+      for part in vocabulary.normalizedAddedTokens.pieces(of: normalized) {
+        if let token = part.token {
+          ids.append(token)
+          continue
+        }
+        let isAtStart = piece.range.lowerBound == 0 && part.range.lowerBound == 0
+        components.words.forEachWord(in: normalized, part.range, isAtStart: isAtStart) {
+          encode(word: $1, of: $0, &symbols, &merger, into: &ids)
+        }
       }
     }
     return addSpecialTokens ? ids + components.suffix : ids
   }
 
-  /// Encodes text without added tokens of the kind that is found before normalization.
-  private func encode(between given: [UInt8], _ merger: inout PairMerger, into ids: inout [Int32]) {
-    let bytes = (components.composes ? Normalization.composed(given) : nil) ?? given
-    for piece in vocabulary.normalizedAddedTokens.pieces(of: bytes) {
-      if let token = piece.token {
-        ids.append(token)
-        continue
-      }
-      var start = piece.range.lowerBound
-      while start < piece.range.upperBound {
-        let end = components.pattern.wordEnd(in: bytes, from: start, to: piece.range.upperBound)
-        encode(word: bytes[start..<end], &merger, into: &ids)
-        start = end
-      }
-    }
-  }
-
   private func encode(
-    word: ArraySlice<UInt8>, _ merger: inout PairMerger, into ids: inout [Int32]
+    word: Range<Int>, of bytes: [UInt8], _ symbols: inout [Int32], _ merger: inout PairMerger,
+    into ids: inout [Int32]
   ) {
-    if vocabulary.ignoresMerges, let id = vocabulary.ids[UTF8Bytes(alphabet.spell(word))] {
+    if vocabulary.ignoresMerges, let id = vocabulary.wholeWord(bytes[word]) {
       ids.append(id)
       return
     }
-    var symbols: [Int32] = []
-    symbols.reserveCapacity(word.count)
-    for byte in word where vocabulary.byteIDs[Int(byte)] >= 0 {
-      symbols.append(vocabulary.byteIDs[Int(byte)])
-    }
-    merger.merge(symbols, vocabulary.merges, into: &ids)
+    vocabulary.symbols.symbols(of: bytes, word, into: &symbols)
+    merger.merge(symbols, into: &ids)
   }
 
   /// The text of ids.
@@ -99,12 +93,15 @@ public struct BPETokenizer: Sendable {
   ///   - skipSpecialTokens: whether special added tokens are left out.
   /// - Returns: the text, each maximal part of an invalid UTF-8 sequence as one U+FFFD.
   public func decode(_ ids: [Int32], skipSpecialTokens: Bool = true) -> String {
-    var bytes: [UInt8] = []
+    var tokens: [[UInt8]] = []
+    tokens.reserveCapacity(ids.count)
     for id in ids {
       if skipSpecialTokens, vocabulary.skippedIDs.contains(id) { continue }
-      guard let token = vocabulary.decodedForms[id] ?? vocabulary.tokens[id] else { continue }
-      bytes += alphabet.bytes(of: token)
+      guard
+        let token = vocabulary.decodedForms[id] ?? vocabulary.tokens.token(of: id).map(Array.init)
+      else { continue }
+      tokens.append(token)
     }
-    return String(decoding: bytes, as: UTF8.self)
+    return DecoderStep.text(of: tokens, by: components.decoder)
   }
 }

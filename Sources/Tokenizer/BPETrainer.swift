@@ -17,7 +17,7 @@ public enum BPETrainer {
   public static func train(texts: [String], vocabularySize: Int, specialTokens: [String]) -> JSON {
     var seen: Set<UTF8Bytes> = []
     let specials = specialTokens.filter { !$0.utf8.isEmpty && seen.insert(UTF8Bytes($0)).inserted }
-    let alphabet = ByteAlphabet()
+    let alphabet = ByteAlphabet.standard
     var training = Training(texts: texts, alphabet: alphabet)
     training.run(until: max(0, vocabularySize) - specials.count)
     return TrainedFile.json(training, specialTokens: specials)

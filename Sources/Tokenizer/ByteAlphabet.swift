@@ -3,6 +3,9 @@
 /// Bytes 0x21–0x7E, 0xA1–0xAC and 0xAE–0xFF stand for themselves as code points; the others, in
 /// ascending order, are U+0100, U+0101, ….
 struct ByteAlphabet: Sendable {
+  /// The alphabet, made once.
+  static let standard = ByteAlphabet()
+
   /// The character of each byte.
   let scalars: [Unicode.Scalar]
   /// The byte of each code point below `byteOfCodePoint.count`, -1 for those that have none.
@@ -36,14 +39,15 @@ struct ByteAlphabet: Sendable {
   }
 
   /// The bytes a token stands for: its characters' bytes if all are in the alphabet, else its UTF-8.
-  func bytes(of token: String) -> [UInt8] {
+  func bytes(of token: [UInt8]) -> [UInt8] {
     var bytes: [UInt8] = []
-    bytes.reserveCapacity(token.utf8.count)
-    for scalar in token.unicodeScalars {
-      guard scalar.value < 0x144, byteOfCodePoint[Int(scalar.value)] >= 0 else {
-        return Array(token.utf8)
-      }
-      bytes.append(UInt8(byteOfCodePoint[Int(scalar.value)]))
+    bytes.reserveCapacity(token.count)
+    var index = 0
+    while index < token.count {
+      let (value, length) = decodeScalar(token, at: index)
+      guard value < 0x144, byteOfCodePoint[Int(value)] >= 0 else { return token }
+      bytes.append(UInt8(truncatingIfNeeded: byteOfCodePoint[Int(value)]))
+      index += length
     }
     return bytes
   }

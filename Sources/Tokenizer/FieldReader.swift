@@ -18,7 +18,7 @@ struct FieldReader: Sendable {
   func notImplemented(_ path: String, _ what: String, supported: String) -> TokenizerError {
     TokenizerError(
       description: "\(source): \(path): \(what) is not implemented; supported: \(supported)."
-        + " Use a byte-level BPE tokenizer.json, such as the Qwen2 family's")
+        + " Use a BPE tokenizer.json, such as those of Qwen, Llama, Mistral and Phi-3")
   }
 
   /// A short form of a value for messages.
@@ -65,9 +65,9 @@ struct FieldReader: Sendable {
   }
 
   /// A token id: an integer from 0 to 2³¹ − 1.
-  func id(_ value: JSON?, at path: String) throws(TokenizerError) -> Int32 {
+  func id(_ value: JSON?, at path: @autoclosure () -> String) throws(TokenizerError) -> Int32 {
     guard let integer = value?.integer, integer >= 0, let id = Int32(exactly: integer) else {
-      throw failure(path, expected: "an id from 0 to \(Int32.max)", found: show(value))
+      throw failure(path(), expected: "an id from 0 to \(Int32.max)", found: show(value))
     }
     return id
   }

@@ -14,7 +14,7 @@ enum NamedTemplates {
     {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
     """
 
-  /// ChatML with the system message that Qwen1.5 and Qwen2 put where there is none.
+  /// ChatML with the system message that Qwen2's template puts where there is none.
   private static let qwen =
     """
     {% if messages[0].role != 'system' %}

@@ -6,13 +6,23 @@ enum SplitPattern: Sendable {
   case qwen2(digits: Int)
   /// GPT-2's pattern, which `ByteLevel` applies with `use_regex`.
   case gpt2
-  /// No cut.
-  case whole
-
   /// The pattern in Qwen1.5, Qwen2 and Qwen2.5's tokenizer.json.
   static let qwen2Expression = expression(numbers: #"\p{N}"#)
   /// The pattern in Llama 3's tokenizer.json.
   static let llama3Expression = expression(numbers: #"\p{N}{1,3}"#)
+  /// GPT-2's pattern where a file writes it out.
+  static let gpt2Expression =
+    #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
+
+  /// The pattern that an expression in a tokenizer.json is, nil if it is another.
+  init?(expression: String) {
+    switch UTF8Bytes(expression) {
+    case UTF8Bytes(SplitPattern.qwen2Expression): self = .qwen2(digits: 1)
+    case UTF8Bytes(SplitPattern.llama3Expression): self = .qwen2(digits: 3)
+    case UTF8Bytes(SplitPattern.gpt2Expression): self = .gpt2
+    default: return nil
+    }
+  }
 
   private static func expression(numbers: String) -> String {
     #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"# + numbers
@@ -31,7 +41,6 @@ enum SplitPattern: Sendable {
     switch self {
     case .qwen2(let digits): return scan.qwen2WordEnd(from: start, digits: digits)
     case .gpt2: return scan.gpt2WordEnd(from: start)
-    case .whole: return limit
     }
   }
 }

@@ -2,45 +2,59 @@ import JSONText
 
 /// Tokens and ids, merges, and added tokens: the tables of a tokenizer.json.
 struct Vocabulary: Sendable {
-  /// The id of each token, by bytes.
-  private(set) var ids: [UTF8Bytes: Int32] = [:]
-  /// The token of each id.
-  private(set) var tokens: [Int32: String] = [:]
-  /// The largest id.
-  private(set) var largestID: Int32 = -1
+  /// All tokens, added ones included.
+  private(set) var tokens = TokenTable()
   /// What pairs of tokens become.
   private(set) var merges = MergeTable()
-  /// The id of each byte's token, -1 where the vocabulary has none.
-  private(set) var byteIDs: [Int32] = []
+  /// Where merges can reach across.
+  let joins: JoinTable
+  /// What merging begins with.
+  let symbols: SymbolTable
+  private let isByteLevel: Bool
   /// Whether a word that is a token stays whole.
   let ignoresMerges: Bool
+  /// The model's tokens, without added ones.
+  let modelTokens: TokenTable
   /// Tokens found in the text as given, and those found after normalization.
   private(set) var addedTokens = AddedTokenMatcher()
   private(set) var normalizedAddedTokens = AddedTokenMatcher()
   /// Tokens that decoding spells otherwise than their content: normalized added tokens.
-  private(set) var decodedForms: [Int32: String] = [:]
+  private(set) var decodedForms: [Int32: [UInt8]] = [:]
   /// Ids left out in decoding when special tokens are skipped.
   private(set) var skippedIDs: Set<Int32> = []
 
-  init(
-    _ root: JSON, components: TokenizerComponents, alphabet: ByteAlphabet, reader: FieldReader
-  ) throws(TokenizerError) {
+  init(_ root: JSON, components: TokenizerComponents, reader: FieldReader) throws(TokenizerError) {
     guard let model = root["model"] else {
       throw reader.failure("model", expected: "an object with a \"type\"", found: "nothing")
     }
     try Vocabulary.checkModel(model, reader)
     ignoresMerges = try reader.boolean(model, "ignore_merges", at: "model", default: false)
-    try readTokens(model, reader)
-    try readMerges(model, reader)
-    byteIDs = alphabet.scalars.map { ids[UTF8Bytes(String(Character($0)))] ?? -1 }
+    isByteLevel = components.words.isByteLevel
+    let tokens = try Vocabulary.readTokens(model, reader)
+    self.tokens = tokens
+    modelTokens = tokens
+    let merges = try Vocabulary.readMerges(model, tokens, reader)
+    symbols = try Vocabulary.readSymbols(
+      model, tokens, isByteLevel: isByteLevel, reader)
+    joins = JoinTable(merges, tokens, longSymbols: symbols.longSymbols)
+    self.merges.reserve(merges.count)
+    for (rank, merge) in merges.enumerated() {
+      self.merges.insert(
+        left: merge.left, right: merge.right, rank: Int32(rank), id: merge.id)
+    }
     try readAddedTokens(root, components: components, reader)
-    for id in components.prefix + components.suffix where tokens[id] == nil {
+    for id in components.prefix + components.suffix where self.tokens.token(of: id) == nil {
       throw reader.failure(
         "post_processor", expected: "ids of the vocabulary", found: "the id \(id)")
     }
   }
 
-  /// Refuses models and settings other than plain byte-level BPE.
+  /// The id of a word that is a token of the model, nil if it is none.
+  func wholeWord(_ word: ArraySlice<UInt8>) -> Int32? {
+    isByteLevel ? modelTokens.id(of: ByteAlphabet.standard.spell(word)) : modelTokens.id(of: word)
+  }
+
+  /// Refuses models and settings that are not implemented.
   private static func checkModel(_ model: JSON, _ reader: FieldReader) throws(TokenizerError) {
     // Old files have no type; what has merges is BPE.
     let hasType = model["type"] != nil || model["merges"] == nil
@@ -48,95 +62,119 @@ struct Vocabulary: Sendable {
     guard type == "BPE" else {
       throw reader.notImplemented("model", "type \(reader.quote(type))", supported: "BPE")
     }
-    for key in ["unk_token", "dropout"] {
-      if let value = model[key], !value.isNull, !(key == "dropout" && value.number == 0) {
-        throw reader.notImplemented("model.\(key)", reader.show(value), supported: "null")
-      }
+    if let value = model["dropout"], !value.isNull, value.number != 0 {
+      throw reader.notImplemented("model.dropout", reader.show(value), supported: "null")
     }
     for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
       if let value = model[key], !value.isNull, value.string?.utf8.isEmpty != true {
         throw reader.notImplemented("model.\(key)", reader.show(value), supported: "null, \"\"")
       }
     }
-    if try reader.boolean(model, "byte_fallback", at: "model", default: false) {
-      throw reader.notImplemented("model.byte_fallback", "true", supported: "false")
-    }
-    // Without an unknown token there is nothing to fuse, so either value will do.
-    _ = try reader.boolean(model, "fuse_unk", at: "model", default: false)
   }
 
-  private mutating func readTokens(_ model: JSON, _ reader: FieldReader) throws(TokenizerError) {
+  private static func readTokens(_ model: JSON, _ reader: FieldReader) throws(TokenizerError)
+    -> TokenTable
+  {
     guard let members = model["vocab"]?.members else {
       throw reader.failure(
         "model.vocab", expected: "an object of tokens and ids", found: reader.show(model["vocab"]))
     }
-    ids.reserveCapacity(members.count)
-    tokens.reserveCapacity(members.count)
+    var tokens = TokenTable()
+    tokens.reserve(members.count)
     for member in members {
-      let path = "model.vocab[\(reader.quote(member.key))]"
-      try enter(member.key, as: try reader.id(member.value, at: path), at: path, reader)
+      func path() -> String { "model.vocab[\(reader.quote(member.key))]" }
+      let id = try reader.id(member.value, at: path())
+      try enter(member.key, as: id, into: &tokens, at: path(), reader)
     }
+    return tokens
   }
 
   /// Enters a token under an id that no other has.
-  private mutating func enter(
-    _ token: String, as id: Int32, at path: String, _ reader: FieldReader
+  private static func enter(
+    _ token: String, as id: Int32, into tokens: inout TokenTable,
+    at path: @autoclosure () -> String,
+    _ reader: FieldReader
   ) throws(TokenizerError) {
-    if let other = tokens.updateValue(token, forKey: id) {
+    switch tokens.insert(token.utf8, id: id) {
+    case nil: break
+    case .token: throw reader.failure(path(), expected: "each token once", found: "it twice")
+    case .id(let other):
+      let text = reader.quote(String(decoding: other, as: UTF8.self))
       throw reader.failure(
-        path, expected: "an id of its own", found: "\(id), the id of \(reader.quote(other)) too")
+        path(), expected: "an id of its own", found: "\(id), the id of \(text) too")
     }
-    if ids.updateValue(id, forKey: UTF8Bytes(token)) != nil {
-      throw reader.failure(path, expected: "each token once", found: "it twice")
+  }
+
+  /// The symbols that merging begins with.
+  private static func readSymbols(
+    _ model: JSON, _ tokens: TokenTable, isByteLevel: Bool, _ reader: FieldReader
+  ) throws(TokenizerError) -> SymbolTable {
+    let unknown = model["unk_token"].flatMap { $0.isNull ? nil : $0 }
+    guard unknown == nil || unknown?.string != nil else {
+      throw reader.failure(
+        "model.unk_token", expected: "a token or null", found: reader.show(unknown))
     }
-    largestID = max(largestID, id)
+    let unknownID = unknown?.string.flatMap { tokens.id(of: $0.utf8) }
+    let symbols = SymbolTable(
+      tokens, isByteLevel: isByteLevel,
+      hasFallback: try reader.boolean(model, "byte_fallback", at: "model", default: false),
+      unknown: unknownID,
+      fusesUnknown: try reader.boolean(model, "fuse_unk", at: "model", default: false))
+    // Some files name a token that is never needed, so it need not be there.
+    guard unknown == nil || unknownID != nil || symbols.isComplete else {
+      throw reader.failure(
+        "model.unk_token", expected: "a token of model.vocab", found: reader.show(unknown))
+    }
+    return symbols
   }
 }
 
 // Merges.
 extension Vocabulary {
-  private mutating func readMerges(_ model: JSON, _ reader: FieldReader) throws(TokenizerError) {
+  private typealias IDs = (left: Int32, right: Int32, id: Int32)
+
+  private static func readMerges(_ model: JSON, _ tokens: TokenTable, _ reader: FieldReader)
+    throws(TokenizerError) -> [(left: Int32, right: Int32, id: Int32)]
+  {
     let entries = try reader.elements(model, "merges", at: "model")
+    guard Int32(exactly: entries.count) != nil else {
+      throw reader.failure(
+        "model.merges", expected: "at most \(Int32.max) merges", found: "\(entries.count)")
+    }
     let isListOfTexts = entries.first?.string != nil
+    var merges: [IDs] = []
+    merges.reserveCapacity(entries.count)
     for (index, entry) in entries.enumerated() {
-      let path = "model.merges[\(index)]"
-      let pair: (left: [UInt8], right: [UInt8])?
-      if isListOfTexts {
-        // A file's first line may have come along; Hugging Face passes over such lines.
-        if entry.string?.utf8.starts(with: "#version".utf8) == true { continue }
-        pair = entry.string.flatMap(Vocabulary.splitMerge)
-      } else {
-        pair = Vocabulary.pairOfTexts(entry)
-      }
+      // A file's first line may have come along; Hugging Face passes over such lines.
+      if isListOfTexts, entry.string?.utf8.starts(with: "#version".utf8) == true { continue }
+      let pair = isListOfTexts ? entry.string.flatMap(splitMerge) : pairOfTexts(entry)
       guard let pair else {
         throw reader.failure(
-          path, expected: isListOfTexts ? "\"left right\"" : "[\"left\", \"right\"]",
+          "model.merges[\(index)]",
+          expected: isListOfTexts ? "\"left right\"" : "[\"left\", \"right\"]",
           found: reader.show(entry), advice: "all merges must have one form")
       }
-      guard let rank = Int32(exactly: index) else {
-        throw reader.failure(path, expected: "at most \(Int32.max) merges", found: "more")
+      func id(_ token: [UInt8]) throws(TokenizerError) -> Int32 {
+        guard !token.isEmpty, let id = tokens.id(of: token) else {
+          let text = reader.quote(String(decoding: token, as: UTF8.self))
+          throw reader.failure(
+            "model.merges[\(index)]", expected: "tokens of model.vocab",
+            found: "\(text), which it lacks")
+        }
+        return id
       }
-      merges.insert(
-        left: try mergedID(pair.left, at: path, reader),
-        right: try mergedID(pair.right, at: path, reader), rank: rank,
-        id: try mergedID(pair.left + pair.right, at: path, reader))
+      merges.append((try id(pair.left), try id(pair.right), try id(pair.left + pair.right)))
     }
-  }
-
-  private func mergedID(_ token: [UInt8], at path: String, _ reader: FieldReader)
-    throws(TokenizerError) -> Int32
-  {
-    guard !token.isEmpty, let id = ids[UTF8Bytes(token)] else {
-      let text = reader.quote(String(decoding: token, as: UTF8.self))
-      throw reader.failure(
-        path, expected: "tokens of model.vocab", found: "\(text), which it lacks")
-    }
-    return id
+    return merges
   }
 
   private static func splitMerge(_ text: String) -> (left: [UInt8], right: [UInt8])? {
-    let parts = text.utf8.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
-    return parts.count == 2 ? (Array(parts[0]), Array(parts[1])) : nil
+    let bytes = Array(text.utf8)
+    let space = UInt8(ascii: " ")
+    guard let cut = bytes.firstIndex(of: space), !bytes[(cut + 1)...].contains(space) else {
+      return nil
+    }
+    return (Array(bytes[..<cut]), Array(bytes[(cut + 1)...]))
   }
 
   private static func pairOfTexts(_ entry: JSON) -> (left: [UInt8], right: [UInt8])? {
@@ -159,7 +197,7 @@ extension Vocabulary {
     for (index, value) in try reader.elements(root, "added_tokens", at: "tokenizer").enumerated() {
       let path = "added_tokens[\(index)]"
       let token = try Vocabulary.addedToken(value, at: path, reader)
-      let known = ids[UTF8Bytes(token.content)]
+      let known = tokens.id(of: token.content.utf8)
       guard !token.content.utf8.isEmpty, contents.insert(UTF8Bytes(token.content)).inserted else {
         throw reader.failure(
           "\(path).content", expected: "text, each once", found: reader.quote(token.content))
@@ -173,22 +211,22 @@ extension Vocabulary {
       }
       if known == nil {
         nextID += 1
-        try enter(token.content, as: token.id, at: path, reader)
+        try Vocabulary.enter(token.content, as: token.id, into: &tokens, at: path, reader)
       }
       added.append(token)
     }
-    try match(added, composes: components.composes, reader)
+    try match(added, normalizer: components.normalizer, reader)
   }
 
   /// Makes added tokens matchable and settles how they decode.
-  private mutating func match(_ added: [AddedToken], composes: Bool, _ reader: FieldReader)
-    throws(TokenizerError)
-  {
+  private mutating func match(
+    _ added: [AddedToken], normalizer: [NormalizerStep], _ reader: FieldReader
+  ) throws(TokenizerError) {
     let specials = Set(added.filter(\.isSpecial).map { UTF8Bytes($0.content) })
     for token in added {
       let content = Array(token.content.utf8)
-      let composed = token.isNormalized && composes ? Normalization.composed(content) : nil
-      let form = UTF8Bytes(composed ?? content)
+      let form = UTF8Bytes(
+        token.isNormalized ? NormalizerStep.normalize(content, by: normalizer) : content)
       let isNew =
         token.isNormalized
         ? normalizedAddedTokens.insert(token, pattern: form.bytes)
@@ -198,7 +236,7 @@ extension Vocabulary {
           "added_tokens", expected: "contents that differ after normalization",
           found: "\(reader.quote(token.content)) twice")
       }
-      decodedForms[token.id] = String(decoding: form.bytes, as: UTF8.self)
+      decodedForms[token.id] = form.bytes
       if specials.contains(form) { skippedIDs.insert(token.id) }
     }
   }

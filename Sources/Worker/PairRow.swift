@@ -46,7 +46,8 @@ public struct PairRow: Sendable {
   /// The prompt with the row's responses, the reference's own last.
   public var family: PromptFamily {
     PromptFamily(
-      prompt: prompt, completions: [first, second] + (referenceResponse.map { [$0] } ?? []))
+      prompt: prompt, completions: [first, second] + (referenceResponse.map { [$0] } ?? []),
+      row: index)
   }
 }
 

@@ -10,15 +10,17 @@ extension RankWorker {
   ///   - terms: the parts of the gradient to add; the results are of all.
   ///   - reference: the reference on the group's kept rows (``PairRow/family``), where a route has a
   ///     divergence coefficient.
-  ///   - gradient: the policy's flat gradient, added to; nil for the losses alone.
+  ///   - dropout: draws of the dropped inputs of the policy's adapter, nil to drop none.
+  ///   - gradient: the gradient of what is trained, added to; nil for the losses alone.
   /// - Returns: one result a row, in order; dropped rows have a loss of 0.
   public func pairGradient(
     _ rows: [PairRow], objective: (Route) -> PairObjective, terms: GradientTerms = .all,
-    reference: ReferenceRows? = nil, addingTo gradient: UnsafeMutablePointer<Float>?
+    reference: ReferenceRows? = nil, dropout: DropoutDraws? = nil,
+    addingTo gradient: UnsafeMutablePointer<Float>?
   ) -> [PairResult] {
     let kept = rows.filter { !$0.isDropped }
     if kept.isEmpty { return rows.map { PairResult(index: $0.index, dropped: 1) } }
-    let batch = PackedBatch(kept.map(\.family))
+    let batch = PackedBatch(kept.map(\.family), dropout: dropout)
     let penalty = reference.map {
       DivergencePenalty(
         reference: $0,

@@ -96,15 +96,17 @@ public final class RankWorker {
   ///
   /// - Parameters:
   ///   - rows: position in the step, prompt and completion.
-  ///   - gradient: the policy's flat gradient, added to; nil for the log-probabilities alone.
+  ///   - dropout: draws of the dropped inputs of the policy's adapter, nil to drop none.
+  ///   - gradient: the gradient of what is trained, added to; nil for the log-probabilities alone.
   /// - Returns: one result a row, in order.
   public func completionGradient(
-    _ rows: [(index: Int, prompt: [Int32], completion: [Int32])],
+    _ rows: [(index: Int, prompt: [Int32], completion: [Int32])], dropout: DropoutDraws? = nil,
     addingTo gradient: UnsafeMutablePointer<Float>?
   ) -> [CompletionResult] {
     if rows.isEmpty { return [] }
     let batch = PackedBatch(
-      rows.map { PromptFamily(prompt: $0.prompt, completions: [$0.completion]) })
+      rows.map { PromptFamily(prompt: $0.prompt, completions: [$0.completion], row: $0.index) },
+      dropout: dropout)
     let statistics = policy.forward(batch, keepsActivations: gradient != nil)
     if let gradient {
       backward.backward(

@@ -51,10 +51,12 @@ struct Inspect: ParsableCommand {
 
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Writes a checkpoint as a Hugging Face model folder.",
+    abstract: "Writes a checkpoint, model or adapter as a Hugging Face model folder.",
     discussion: """
-      Example:
-        sail export runs/dpo/checkpoints/step-00000100 --out my-model --dtype bf16
+      A run that trained an adapter becomes a PEFT adapter folder, with --merge a whole model. \
+      Examples:
+        sail export runs/dpo/checkpoints/step-00000100 --out my-model --dtype bf16 --verify
+        sail export runs/lora/model --merge --out my-model
       """)
 
   enum Kind: String, ExpressibleByArgument, CaseIterable {
@@ -63,18 +65,33 @@ struct Export: ParsableCommand {
     case f16
   }
 
-  @Argument(help: "A step-… folder of a run.")
-  var checkpoint: String
+  @Argument(help: "A step-… folder of a run, a model folder or an adapter folder.")
+  var source: String
   @Option(help: "Folder to write.")
   var out: String
   @Option(help: "Number type: f32, bf16 or f16; that of the starting model if absent.")
   var dtype: Kind?
+  @Option(help: "Most bytes of numbers in a file, such as 500MB.")
+  var shardSize = "5GB"
+  @Flag(help: "Adds an adapter to its base model's weights.")
+  var merge = false
+  @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
+  var base: String?
+  @Flag(help: "Reads the folder again and compares log-probabilities; exit code 3 if they differ.")
+  var verify = false
+
+  func validate() throws {
+    guard byteCount(of: shardSize) != nil else {
+      throw ValidationError("--shard-size wants a size with its unit, such as 500MB or 5GB")
+    }
+  }
 
   func run() {
-    runAlone {
-      try export(checkpoint: checkpoint, output: out, type: dtype?.rawValue)
-      print("wrote \(out)")
-    }
+    let options = ExportOptions(
+      source: source, output: out, type: dtype?.rawValue,
+      shardBytes: byteCount(of: shardSize) ?? 5_000_000_000, merges: merge, base: base,
+      verifies: verify)
+    runAlone { print(try export(options)) }
   }
 }
 

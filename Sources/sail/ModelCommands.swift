@@ -39,8 +39,10 @@ struct Score: ParsableCommand {
         sail score --model Qwen2.5-0.5B --data pairs.jsonl --out scores.jsonl
       """)
 
-  @Option(help: "Hugging Face model folder.")
+  @Option(help: "Hugging Face model folder, or PEFT adapter folder.")
   var model: String
+  @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
+  var base: String?
   @Option(help: "Preference pairs (JSONL: prompt, chosen, rejected, or another form).")
   var data: String
   @OptionGroup
@@ -54,7 +56,7 @@ struct Score: ParsableCommand {
 
   func run() {
     let options = ScoreOptions(
-      model: model, data: reading.options(data), output: out, reference: reference,
+      model: model, base: base, data: reading.options(data), output: out, reference: reference,
       threads: compute.threads)
     runOnAllRanks { try score(options, communicator: $0) }
   }
@@ -68,8 +70,10 @@ struct Generate: ParsableCommand {
         sail generate --model Qwen2.5-0.5B --data prompts.jsonl --out answers.jsonl --samples 2
       """)
 
-  @Option(help: "Hugging Face model folder.")
+  @Option(help: "Hugging Face model folder, or PEFT adapter folder.")
   var model: String
+  @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
+  var base: String?
   @Option(help: "Prompts (JSONL lines with a prompt, or another form).")
   var data: String
   @OptionGroup
@@ -103,7 +107,7 @@ struct Generate: ParsableCommand {
 
   func run() {
     let options = GenerateOptions(
-      model: model, data: reading.options(data), output: out, samples: samples,
+      model: model, base: base, data: reading.options(data), output: out, samples: samples,
       maxNewTokens: maxNewTokens,
       temperature: temperature, topP: topP, topK: topK, seed: seed, threads: compute.threads)
     runOnAllRanks { try generate(options, communicator: $0) }
@@ -123,19 +127,31 @@ struct Evaluate: ParsableCommand {
           --judge-reference judge-sft --out runs/dpo-evaluation
       """)
 
-  @Option(help: "Hugging Face model folder.")
+  @Option(
+    help:
+      "Hugging Face model folder, or PEFT adapter folder; of a reward model its accuracy on the pairs."
+  )
   var model: String
+  @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
+  var base: String?
   @Option(help: "Held-out preference pairs (JSONL: prompt, chosen, rejected, or another form).")
   var data: String
   @OptionGroup
   var reading: ReadingArguments
   @Option(help: "Reference model folder, for margins, accuracy and KL.")
   var reference: String?
-  @Option(help: "Reward model folder (not implemented in this version).")
-  var reward: String?
   @Option(
     help:
-      "Who scores generations: rule:NAME, model:DIR (its implicit reward), or a command with its arguments."
+      "Reward model folder, whose mean score of the generations is reported; it judges if --judge is absent."
+  )
+  var reward: String?
+  @Flag(help: "Less is better: takes the opposite of the reward model's output, as of a cost.")
+  var reverse = false
+  @Flag(help: "Puts the reward model's end token behind responses that ended by themselves.")
+  var endToken = false
+  @Option(
+    help:
+      "Who scores generations: rule:NAME, model:DIR (a reward model, or a causal model's implicit reward), or a command with its arguments."
   )
   var judge: String?
   @Option(help: "Reference folder of --judge model:DIR; the one of --reference if absent.")
@@ -164,10 +180,6 @@ struct Evaluate: ParsableCommand {
   func validate() throws {
     try checkPositive("--max-new-tokens", maxNewTokens)
     try checkPositive("--pairs", pairs)
-    if reward != nil {
-      throw ValidationError(
-        "--reward: reward models are not implemented in this version; use --judge")
-    }
     try checkTemperature(temperature)
     guard beta > 0, beta.isFinite else {
       throw ValidationError("--beta must be above 0, found \(beta)")
@@ -179,13 +191,8 @@ struct Evaluate: ParsableCommand {
       throw ValidationError(
         "--judge-reference \(judgeReference) goes with --judge model:DIR only; leave it out")
     }
-    if judge?.hasPrefix("model:") == true, judgeReference == nil, reference == nil {
-      throw ValidationError(
-        "--judge model:DIR needs a reference to compare with; give --judge-reference DIR or "
-          + "--reference DIR")
-    }
-    if !against.isEmpty && judge == nil {
-      throw ValidationError("--against needs a --judge that scores both sides")
+    if !against.isEmpty && judge == nil && reward == nil {
+      throw ValidationError("--against needs a --judge or --reward that scores both sides")
     }
   }
 
@@ -195,8 +202,11 @@ struct Evaluate: ParsableCommand {
       return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
     }
     let options = EvaluateOptions(
-      model: model, data: reading.options(data), reference: reference,
-      judge: judge.map(judgeSource),
+      model: model, base: base, data: reading.options(data), reference: reference,
+      reward: reward.map {
+        .init(
+          folder: $0, reference: nil, beta: beta, isReversed: reverse, addsEndToken: endToken)
+      }, isReversed: reverse, addsEndToken: endToken, judge: judge.map(judgeSource),
       opponents: opponents, output: out, beta: beta, limit: pairs, maxNewTokens: maxNewTokens,
       temperature: temperature, seed: seed, threads: compute.threads)
     runOnAllRanks { try evaluate(options, communicator: $0) }

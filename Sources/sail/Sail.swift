@@ -15,8 +15,8 @@ struct Sail: ParsableCommand {
       """,
     version: "sail \(sailVersion) (\(libraryVersions))",
     subcommands: [
-      Train.self, CheckGradient.self, Score.self, Generate.self, Evaluate.self, Inspect.self,
-      Export.self, Compare.self, Synthesize.self,
+      Train.self, CheckGradient.self, Score.self, Generate.self, Evaluate.self, Reward.self,
+      Inspect.self, Export.self, Compare.self, Synthesize.self,
     ])
 }
 

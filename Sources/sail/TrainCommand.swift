@@ -16,7 +16,7 @@ struct RunFileArguments: ParsableArguments {
 
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Trains a model as a run file says: sft, dpo or sail.",
+    abstract: "Trains a model as a run file says: sft, reward, dpo or sail.",
     discussion: """
       Example, two ranks of this machine:
         mpirun -n 2 sail train --config examples/dpo.yaml --set steps=100 --resume auto

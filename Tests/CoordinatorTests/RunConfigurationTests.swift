@@ -100,8 +100,28 @@ import Testing
     let keys = text.split(separator: "\n").filter { !$0.hasPrefix(" ") }
       .map { String($0.prefix { $0 != ":" }) }
     #expect(keys == ConfigurationKeys.keys(of: ""))
-    for section in ConfigurationKeys.sections where section.path != "oracle" {
+    // Model and oracle are one of several mappings.
+    for section in ConfigurationKeys.sections where !["oracle", "model"].contains(section.path) {
       for key in section.keys { #expect(text.contains("\(key):"), "\(section.path).\(key)") }
+    }
+  }
+
+  @Test func aModelIsAFolderAnAdapterOrRandom() throws {
+    for (written, model) in [
+      ("model=a", RunConfiguration.ModelSource.folder("a")),
+      ("model={adapter: a, base: b}", .folder("a", base: "b")),
+      ("model={adapter: a}", .folder("a")),
+      ("model={config: c, tokenizer: t}", .random(config: "c", tokenizer: "t", seed: 1)),
+    ] {
+      let read = try RunFileText.read(RunFileText.least, written)
+      #expect(read.model == model)
+      let again = try RunConfiguration.parse(read.yaml, name: "config.yaml")
+      #expect(again.model == model)
+    }
+    for wrong in [
+      "model={adapter: a, seed: 3}", "model={base: b}", "model={adapter: a, config: c}",
+    ] {
+      #expect(throws: ConfigurationError.self) { try RunFileText.read(RunFileText.least, wrong) }
     }
   }
 

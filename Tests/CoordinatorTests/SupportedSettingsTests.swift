@@ -18,8 +18,8 @@ import Testing
   }
 
   @Test(arguments: [
-    (["method=reward", "sail="], "method: reward"),
-    (["adapter={rank: 8}"], "adapter"), (["precision=bf16"], "precision: bf16"),
+    (["method=reward", "sail=", "adapter.rank=8"], "adapter with method: reward"),
+    (["precision=bf16"], "precision: bf16"),
     (["reference_cache=c"], "reference_cache: c"), (["memory=6GB"], "memory: 6GB"),
   ])
   func refusedByName(overrides: [String], setting: String) throws {
@@ -43,7 +43,9 @@ import Testing
     ["sail.dpr.labels=soft"], ["sail.t1_estimator=released", "sail.released_scale=8"],
     ["sail.importance_weights=true", "generation={temperature: 0.9, every: 2}"],
     ["optimizer.name=rmsprop", "optimizer.momentum=0.9"],
-    ["method=sft", "sail="], ["method=dpo", "sail=", "generation.temperature=0.5"],
+    ["method=sft", "sail="], ["method=reward", "sail="],
+    ["oracle={model: x, reverse: true, end_token: true}"],
+    ["method=dpo", "sail=", "generation.temperature=0.5"],
   ])
   func supported(overrides: [String]) throws {
     #expect(try refusal(overrides) == nil)

@@ -84,6 +84,44 @@ extension EndToEndTests {
       }
     }
 
+    /// A low-rank adapter with dropped inputs: its own weights, moments and exchange.
+    @Test func adaptersToo() throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let settings = [
+          "adapter={rank: 4, alpha: 8, dropout: 0.1, targets: [q_proj, o_proj, up_proj]}",
+          "optimizer.learning_rate=1e-2",
+        ]
+        let alone = try run.result("alone", settings)
+        #expect(alone.weights != (try run.result("none", settings + ["adapter.dropout=0"])).weights)
+        for (ranks, threads) in [(2, 1), (4, 2), (8, 1)] {
+          let name = "out-\(ranks)-\(threads)"
+          let result = try run.result(name, settings + ["threads=\(threads)"], .ranks(ranks))
+          #expect(result == alone, "\(ranks) × \(threads): \(result.differences(from: alone))")
+        }
+        let from = folder.file("out-4-2/checkpoints/step-00000002")
+        let again = try run.result("out-4-2", settings, .ranks(2), resume: from)
+        #expect(again == alone, "\(again.differences(from: alone))")
+      }
+    }
+
+    @Test func rewardModelsToo() throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let settings = ["method=reward", "sail="]
+        let alone = try run.result("alone", settings)
+        for (ranks, threads) in [(2, 1), (4, 2), (8, 1)] {
+          let name = "out-\(ranks)-\(threads)"
+          let result = try run.result(name, settings + ["threads=\(threads)"], .ranks(ranks))
+          #expect(result == alone, "\(ranks) × \(threads): \(result.differences(from: alone))")
+        }
+        let from = folder.file("out-4-2/checkpoints/step-00000002")
+        let again = try run.result("out-4-2", settings, .ranks(2), resume: from)
+        #expect(again == alone, "\(again.differences(from: alone))")
+        #expect(alone.weights != (try run.result("seed", settings + ["seed=4"])).weights)
+      }
+    }
+
     @Test func theCutIntoGroupsChangesRoundingOnly() throws {
       // Pairs of a group × groups × ranks: 1 × 8, 2 × 4, 8 × 1.
       try withWorkFolder { folder in

@@ -8,28 +8,14 @@ extension EndToEndTests {
     func greedyTokensAreTransformers(_ model: String) throws {
       try withWorkFolder { folder in
         let greedy = try fileJSON(fixture("\(model)/expected.json")).list("greedy")
-        let prompts = try greedy.map { JSON.object([.init(key: "prompt", value: try prompt($0))]) }
-        let data = try folder.write("p.jsonl", prompts.map { $0.text + "\n" }.joined())
+        let data = try folder.writePrompts(of: greedy)
         try sailDone([
           "generate", "--model", fixture(model), "--data", data, "--out",
           folder.file("out.jsonl"), "--temperature", "0", "--max-new-tokens", "24",
         ])
-        let lines = try folder.lines("out.jsonl")
-        try #require(lines.count == greedy.count)
-        for (line, expected) in zip(lines, greedy) {
-          #expect(try line.words("prompt") == expected.words("prompt"))
-          let tokens = try line.list("token_ids").map { $0.elements?.map(\.integer) }
-          #expect(tokens == [try expected.list("token_ids").map(\.integer)])
-          #expect(
-            try line.list("completions").map(\.string) == [try expected.words("completion")])
-          #expect(try line.list("finish").map(\.string) == [try expected.words("finish")])
-          let found = try #require(try line.list("logps").first?.number)
-          #expect(relativeDifference(found, try expected.value("logps")) < 2e-5)
-        }
+        try expectGreedy(try folder.lines("out.jsonl"), greedy)
       }
     }
-
-    private func prompt(_ row: JSON) throws -> JSON { .string(try row.words("prompt")) }
 
     @Test(arguments: [[], ["--temperature", "0.7", "--top-p", "0.9", "--top-k", "20"]])
     func sampledTokensAreTheSameOnThreeRanks(_ sampling: [String]) throws {
@@ -96,5 +82,30 @@ extension EndToEndTests {
         #expect(comparedCount >= 2)
       }
     }
+  }
+}
+
+extension WorkFolder {
+  /// Writes the prompts of greedy rows of an `expected.json` and answers the file's path.
+  func writePrompts(of greedy: [JSON]) throws -> String {
+    let lines = try greedy.map { row -> String in
+      let prompt: JSON = ["prompt": .string(try row.words("prompt"))]
+      return prompt.text + "\n"
+    }
+    return try write("prompts.jsonl", lines.joined())
+  }
+}
+
+/// Lines of greedy `sail generate` against the values of an `expected.json`.
+func expectGreedy(_ lines: [JSON], _ greedy: [JSON]) throws {
+  try #require(lines.count == greedy.count)
+  for (line, expected) in zip(lines, greedy) {
+    #expect(try line.words("prompt") == expected.words("prompt"))
+    let tokens = try line.list("token_ids").map { $0.elements?.map(\.integer) }
+    #expect(tokens == [try expected.list("token_ids").map(\.integer)])
+    #expect(try line.list("completions").map(\.string) == [try expected.words("completion")])
+    #expect(try line.list("finish").map(\.string) == [try expected.words("finish")])
+    let found = try #require(try line.list("logps").first?.number)
+    #expect(relativeDifference(found, try expected.value("logps")) < 2e-5)
   }
 }

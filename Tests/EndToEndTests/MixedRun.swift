@@ -1,3 +1,4 @@
+import Foundation
 import JSONText
 import Testing
 
@@ -65,7 +66,9 @@ struct RunResult: Equatable, CustomTestStringConvertible {
   var testDescription: String { "a run of \(metrics.count) lines of metrics" }
 
   init(_ output: String) throws {
-    weights = try fileBytes(output + "/model/model.safetensors")
+    let isAdapter = FileManager.default.fileExists(atPath: output + "/model/adapter_config.json")
+    weights = try fileBytes(
+      output + "/model/\(isAdapter ? "adapter_model" : "model").safetensors")
     samples = try fileBytes(output + "/samples.jsonl")
     metrics = try fileLines(output + "/metrics.jsonl").map { line in
       JSON.object(

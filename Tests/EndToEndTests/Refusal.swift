@@ -31,15 +31,57 @@ struct Refusal: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// A change of one value of config.json.
+  /// A change of one value of config.json, and others with it.
   static func configuration(
-    _ key: String, _ value: JSON, _ parts: [String]
+    _ key: String, _ value: JSON, and others: [String: JSON] = [:], _ parts: [String]
   ) -> Refusal {
     model("\(key): \(value.text)", parts) { folder in
-      let members = try fileJSON(folder.file("model/config.json")).members ?? []
-      let changed = members.map { $0.key == key ? JSON.Member(key: key, value: value) : $0 }
-      try folder.write("model/config.json", JSON.object(changed).text)
+      let values = others.merging([key: value]) { $1 }
+      try folder.changeConfiguration(values)
     }
+  }
+
+  /// An `adapter_config.json` to change.
+  struct AdapterSettings {
+    var settings: [String: JSON]
+  }
+
+  /// A copy of a reference adapter whose settings are changed.
+  static func adapter(
+    _ name: String, _ parts: [String],
+    _ change: @escaping @Sendable (inout AdapterSettings) -> Void
+  ) -> Refusal {
+    Refusal(name, parts) { folder in
+      try folder.copy(fixture("adapters/llama-all"), as: "model")
+      let members = try fileJSON(folder.file("model/adapter_config.json")).members ?? []
+      var adapter = AdapterSettings(
+        settings: Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value) }))
+      adapter.settings["base_model_name_or_path"] = .string(fixture("families/llama"))
+      change(&adapter)
+      try folder.write(
+        "model/adapter_config.json",
+        JSON.object(adapter.settings.map { JSON.Member(key: $0.key, value: $0.value) }).text)
+      return score(data: fixture("pairs.jsonl"))
+    }
+  }
+
+  /// A copy of a folder that is changed and then gives rewards, of one completion or of the pairs'.
+  static func reward(
+    _ name: String, _ parts: [String], of source: String = "rewards/qwen2", data: String? = nil,
+    _ change: @escaping @Sendable (WorkFolder) throws -> Void = { _ in }
+  ) -> Refusal {
+    Refusal(name, parts) { folder in
+      try folder.copy(fixture(source), as: "model")
+      try change(folder)
+      guard let data else { return reward("model", fixture("rewards/rows.jsonl")) }
+      let row: JSON = ["prompt": "", "completion": .string(data)]
+      try folder.write("data.jsonl", row.text)
+      return reward("model", "data.jsonl")
+    }
+  }
+
+  static func reward(_ model: String, _ data: String) -> [String] {
+    ["reward", "--model", model, "--data", data, "--out", "out.jsonl"]
   }
 
   /// Data that cannot be scored.

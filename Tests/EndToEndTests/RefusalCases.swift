@@ -15,17 +15,29 @@ let modelRefusals: [Refusal] = [
   },
   .configuration("hidden_size", 64, ["another shape", "[384, 64]", "[384, 32]"]),
   .configuration("intermediate_size", 48, ["another shape", "mlp"]),
-  .configuration("num_hidden_layers", 3, ["model.layers.2", "missing"]),
+  .configuration("num_hidden_layers", 3, ["layer_types has 2 entries"]),
+  .configuration(
+    "num_hidden_layers", 3, and: ["layer_types": .null], ["model.layers.2", "missing"]),
   .configuration("num_attention_heads", 0, ["num_attention_heads", "found 0"]),
   .configuration("num_key_value_heads", 0, ["num_key_value_heads", "found 0"]),
   .configuration("num_key_value_heads", 3, ["num_key_value_heads (3)"]),
   .configuration("num_attention_heads", "four", ["num_attention_heads"]),
   .configuration("vocab_size", 300, ["tokenizer", "vocab_size of 300"]),
-  .configuration("model_type", "llama", ["model_type \"llama\"", "\"qwen2\""]),
+  .configuration("model_type", "mixtral", ["model_type \"mixtral\"", "\"qwen2\""]),
+  .configuration("model_type", "llama", ["architectures", "\"LlamaForCausalLM\""]),
+  .configuration(
+    "model_type", "llama", and: ["architectures": ["LlamaForCausalLM"]],
+    ["bias", "no place for"]),
+  .configuration("num_local_experts", 8, ["num_local_experts 8", "dense"]),
+  // Beyond the original length the frequencies depend on the whole sequence.
+  .configuration(
+    "rope_parameters", ["rope_type": "dynamic", "factor": 2, "rope_theta": 10000],
+    and: ["max_position_embeddings": 20], ["row", "beyond 20", "\"dynamic\"", "not implemented"]),
   .configuration("hidden_act", "gelu", ["hidden_act \"gelu\""]),
   .configuration("rms_norm_eps", 0, ["rms_norm_eps"]),
   // 2⁶⁰ bytes: refused before anything is reserved.
-  .configuration("num_hidden_layers", 4000, ["model.layers.2"]),
+  .configuration(
+    "num_hidden_layers", 4000, and: ["layer_types": .null], ["model.layers.2"]),
   .model("truncated weights", ["model/model.safetensors", "not a whole safetensors file"]) {
     try $0.write("model/model.safetensors", bytes: $0.bytes("model/model.safetensors").dropLast(9))
   },
@@ -39,6 +51,54 @@ let modelRefusals: [Refusal] = [
   .model("weights of another model", ["another shape"]) {
     try $0.remove("model/model.safetensors")
     try $0.copy(fixture("steps/sft_step.safetensors"), as: "model/model.safetensors")
+  },
+]
+
+let adapterRefusals: [Refusal] = [
+  .adapter("a base that is not there", ["models/nowhere", "--base"]) {
+    $0.settings["base_model_name_or_path"] = "models/nowhere"
+  },
+  .adapter("no base", ["names no base model", "--base"]) {
+    $0.settings["base_model_name_or_path"] = .null
+  },
+  .adapter("another base's sizes", ["has the shape", "belongs to another base model"]) {
+    $0.settings["base_model_name_or_path"] = .string(fixture("families/llama-tied"))
+  },
+  .adapter("another family", ["belongs to another base model"]) {
+    $0.settings["base_model_name_or_path"] = .string(fixture("families/phi3"))
+  },
+  .adapter("another rank", ["has the shape", "rank"]) { $0.settings["r"] = 8 },
+  .adapter("weights decomposed", ["use_dora true"]) { $0.settings["use_dora"] = true },
+  .adapter("trained modules beside it", ["modules_to_save", "lm_head"]) {
+    $0.settings["modules_to_save"] = ["lm_head"]
+  },
+  .adapter("another method", ["peft_type \"IA3\""]) { $0.settings["peft_type"] = "IA3" },
+  .adapter("a rank by layer", ["rank_pattern"]) { $0.settings["rank_pattern"] = ["q_proj": 2] },
+  .adapter("changed base weights", ["init_lora_weights \"pissa\""]) {
+    $0.settings["init_lora_weights"] = "pissa"
+  },
+  .adapter("a setting of the future", ["use_something_new"]) {
+    $0.settings["use_something_new"] = true
+  },
+  .adapter("no alpha", ["lora_alpha"]) { $0.settings["lora_alpha"] = "much" },
+  Refusal("no adapter weights", ["adapter_model.safetensors"]) { folder in
+    try folder.copy(fixture("adapters/llama-all"), as: "model")
+    try folder.remove("model/adapter_model.safetensors")
+    return Refusal.score(data: fixture("pairs.jsonl")) + ["--base", fixture("families/llama")]
+  },
+  .runFile(
+    "an unknown target", code: 3, ["\"proj\"", "q_proj, k_proj"],
+    settings: ["adapter.targets=[proj]"]),
+  .runFile("a rank beyond reason", ["adapter.rank", "65536"], settings: ["adapter.rank=100000"]),
+  .runFile(
+    "another rank than the folder's", ["adapter.rank is 8", "has 4", "leave it out"],
+    settings: [
+      "model={}", "model.adapter=\(fixture("adapters/llama-all"))",
+      "model.base=\(fixture("families/llama"))",
+      "adapter.rank=8",
+    ]),
+  Refusal("nothing to merge", code: 2, ["no adapter to merge"]) { _ in
+    ["export", fixture("gqa-tied"), "--merge", "--out", "exported"]
   },
 ]
 
@@ -131,6 +191,75 @@ let compressedRows = (
         + "MeBJAB14LAj/cNpocxw2mGQfhC8e") ?? Data())
 )
 
+/// Heads that a command cannot use, and rows that have no score.
+let rewardRefusals: [Refusal] = [
+  .reward("a causal folder", ["Qwen2ForCausalLM has no reward head"], of: "gqa-tied"),
+  .reward("two labels", ["config.json", "num_labels", "must be 1", "found 2"]) {
+    try $0.changeConfiguration(["id2label": ["0": "a", "1": "b"]])
+  },
+  .reward("a head of two rows", ["score.weight", "another shape", "[1, 16]", "[2, 16]"]) {
+    try $0.replace(
+      "model/model.safetensors", "\"score.weight\":{\"dtype\":\"F32\",\"shape\":[1,16]",
+      "\"score.weight\":{\"dtype\":\"F16\",\"shape\":[2,16]")
+  },
+  .reward("a head that is missing", ["score.weight", "missing"]) {
+    try $0.replace("model/model.safetensors", "\"score.weight\"", "\"scOre.weight\"")
+  },
+  .reward("an unknown head", ["Qwen2ForTokenClassification", "not implemented"]) {
+    try $0.changeConfiguration(["architectures": ["Qwen2ForTokenClassification"]])
+  },
+  .reward("a damaged model", ["not a finite number", "data.jsonl:1"], data: "a") {
+    var bytes = try $0.bytes("model/model.safetensors")
+    bytes.replaceSubrange(bytes.count - 64..<bytes.count, with: Array(repeating: 0xFF, count: 64))
+    try $0.write("model/model.safetensors", bytes: bytes)
+  },
+  .reward("no text", ["data.jsonl:1", "have no token"], data: ""),
+  Refusal("no completion", ["data.jsonl:2", "\"completion\" is missing"]) { folder in
+    try folder.write(
+      "data.jsonl",
+      #"{"prompt": "a", "completion": "b"}"# + "\n" + #"{"prompt": "a", "chosen": "b"}"#)
+    return Refusal.reward(fixture("rewards/qwen2"), "data.jsonl")
+  },
+  Refusal("a reward model that is scored", ["Qwen2ForSequenceClassification has a reward head"]) {
+    _ in
+    [
+      "score", "--model", fixture("rewards/qwen2"), "--data", fixture("pairs.jsonl"), "--out",
+      "out.jsonl",
+    ]
+  },
+  Refusal("a reward model that generates", ["LlamaForScore", "sail generate wants"]) { _ in
+    [
+      "generate", "--model", fixture("rewards/beaver-reward"), "--data", fixture("pairs.jsonl"),
+      "--out", "out.jsonl",
+    ]
+  },
+  .runFile(
+    "a reward model that is aligned", code: 3, ["EurusRewardModel", "method: dpo wants"],
+    settings: ["model=\(fixture("rewards/eurus"))"]),
+  .runFile(
+    "a reward model as reference", code: 3,
+    ["MistralForSequenceClassification", "reference wants"],
+    settings: ["reference=\(fixture("rewards/mistral"))"]),
+  .runFile(
+    "an adapter of a reward model", ["adapter with method: reward", "not implemented"],
+    settings: ["method=reward", "adapter.rank=4"]),
+  .runFile(
+    "a reward model with a reference",
+    ["compared with nothing", "leave out the oracle's reference"],
+    settings: [
+      "oracle={model: \(fixture("rewards/qwen2")), reference: \(fixture("gqa-tied"))}"
+    ]),
+  .runFile(
+    "a causal model reversed", ["no reward head", "reverse is a setting of reward models"],
+    settings: ["oracle={model: \(fixture("gqa-tied")), reverse: true}"]),
+  Refusal("a judge of a reward model", code: 2, ["generates nothing", "leave out --judge"]) { _ in
+    [
+      "evaluate", "--model", fixture("rewards/qwen2"), "--data", fixture("pairs.jsonl"), "--judge",
+      "rule:shorter", "--out", "evaluation",
+    ]
+  },
+]
+
 let runFileRefusals: [Refusal] = [
   .runFile("unknown key", ["run.yaml:4", "bacth", "nearest known key is batch"]) {
     $0.replacingOccurrences(of: "batch:", with: "bacth:")
@@ -196,8 +325,8 @@ let fileRefusals: [Refusal] =
         "rule:shorter", "--against", "other=generations.jsonl", "--out", "evaluation",
       ]
     },
-    Refusal("a model as a checkpoint", ["MANIFEST"]) { _ in
-      ["export", fixture("gqa-tied"), "--out", "exported"]
+    Refusal("no model to export", ["nowhere/config.json"]) { _ in
+      ["export", "nowhere", "--out", "exported"]
     },
     Refusal("nothing to inspect", ["missing"]) { _ in ["inspect", "missing"] },
     Refusal("a folder as data", ["folder"]) { folder in

@@ -8,7 +8,9 @@ extension EndToEndTests {
     private static let longestSeconds = 30.0
 
     @Test(
-      arguments: modelRefusals + dataRefusals + dataSetRefusals + runFileRefusals + fileRefusals)
+      arguments:
+        modelRefusals + adapterRefusals + dataRefusals + dataSetRefusals + rewardRefusals + runFileRefusals
+        + fileRefusals)
     func isRefused(_ refusal: Refusal) throws {
       try check(refusal, ranks: nil)
     }
@@ -17,7 +19,7 @@ extension EndToEndTests {
     @Test(arguments: [
       modelRefusals[0], modelRefusals[1], modelRefusals[5], dataRefusals[0], dataSetRefusals[0],
       dataSetRefusals[3], runFileRefusals[0],
-      runFileRefusals[2], runFileRefusals[3],
+      runFileRefusals[2], runFileRefusals[3], rewardRefusals[0], rewardRefusals[5],
     ])
     func isRefusedOnceByAllRanks(_ refusal: Refusal) throws {
       try check(refusal, ranks: 2)

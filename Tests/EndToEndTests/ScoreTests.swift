@@ -1,14 +1,17 @@
 import JSONText
 import Testing
 
-let modelFolders = ["gqa-tied", "mha-untied-sharded", "mqa-tied-bf16", "gqa-untied-f16"]
+/// Decoders of every family, under Tests/Fixtures/models.
+let familyFolders = [
+  "llama", "llama3", "llama-linear", "llama-biases", "llama-tied", "mistral", "mistral-window",
+  "phi3", "phi3-longrope", "phi3-partial", "qwen3", "qwen3-biases", "qwen2-window",
+].map { "families/\($0)" }
+let modelFolders =
+  ["gqa-tied", "mha-untied-sharded", "mqa-tied-bf16", "gqa-untied-f16"] + familyFolders
 
 extension EndToEndTests {
   /// `sail score` against transformers.
   @Suite struct Score {
-    /// f32 forwards of two programs and a sum of up to 257 terms.
-    private static let tolerance = 2e-5
-
     @Test(arguments: modelFolders)
     func logProbabilitiesAreTransformers(_ model: String) throws {
       try withWorkFolder { folder in
@@ -18,26 +21,30 @@ extension EndToEndTests {
           "score", "--model", fixture(model), "--data", fixture("pairs.jsonl"),
         ]
         try sailDone(arguments + ["--out", folder.file("plain.jsonl")])
-        try compare(
+        try expectScores(
           try folder.lines("plain.jsonl"), try expected.list("pairs"), hasReference: false)
 
         let withReference = arguments + ["--reference", fixture(reference)]
         try sailDone(withReference + ["--out", folder.file("alone.jsonl")])
-        try compare(
+        try expectScores(
           try folder.lines("alone.jsonl"), try expected.list("pairs"), hasReference: true)
         try sailDone(withReference + ["--out", folder.file("three.jsonl")], .ranks(3))
         #expect(try folder.bytes("three.jsonl") == folder.bytes("alone.jsonl"))
       }
     }
 
-    @Test func longRowsAreTransformers() throws {
+    /// Rows of several attention tiles, many times longer than the windows.
+    @Test(
+      arguments: ["mha-untied-sharded"]
+        + ["llama3", "mistral-window", "phi3-longrope", "qwen2-window"].map { "families/\($0)" })
+    func longRowsAreTransformers(_ model: String) throws {
       try withWorkFolder { folder in
-        let expected = try fileJSON(fixture("mha-untied-sharded/expected.json"))
+        let expected = try fileJSON(fixture("\(model)/expected.json"))
         try sailDone([
-          "score", "--model", fixture("mha-untied-sharded"), "--data", fixture("long.jsonl"),
-          "--reference", fixture("gqa-tied"), "--out", folder.file("long.jsonl"),
+          "score", "--model", fixture(model), "--data", fixture("long.jsonl"), "--reference",
+          fixture(try expected.words("reference")), "--out", folder.file("long.jsonl"),
         ])
-        try compare(
+        try expectScores(
           try folder.lines("long.jsonl"), try expected.list("long"), hasReference: true)
       }
     }
@@ -86,21 +93,28 @@ extension EndToEndTests {
         }
       }
     }
+  }
+}
 
-    private func compare(_ lines: [JSON], _ expected: [JSON], hasReference: Bool) throws {
-      try #require(lines.count == expected.count)
-      for (row, pair) in zip(lines, expected) {
-        for side in ["chosen", "rejected"] {
-          let count = "\(side)_tokens"
-          #expect(try row.value(count) == pair.value(count))
-          for key in ["logps/\(side)"] + (hasReference ? ["ref_logps/\(side)"] : []) {
-            let (found, wanted) = (try row.value(key), try pair.value(key))
-            #expect(
-              relativeDifference(found, wanted) < Self.tolerance, "\(key) \(found) \(wanted)")
-          }
-        }
-        #expect((row["ref_logps/chosen"] != nil) == hasReference)
+/// Lines of `sail score` against the values of an `expected.json`.
+///
+/// The difference is that of f32 forwards of two programs and a sum of up to 257 terms.
+func expectScores(
+  _ lines: [JSON], _ expected: [JSON], hasReference: Bool, key prefix: String = ""
+) throws {
+  try #require(lines.count == expected.count)
+  for (row, pair) in zip(lines, expected) {
+    for side in ["chosen", "rejected"] {
+      let count = "\(side)_tokens"
+      #expect(try row.value(count) == pair.value(count))
+      let pairs =
+        [("logps/\(side)", "\(prefix)logps/\(side)")]
+        + (hasReference ? [("ref_logps/\(side)", "ref_logps/\(side)")] : [])
+      for (key, expectedKey) in pairs {
+        let (found, wanted) = (try row.value(key), try pair.value(expectedKey))
+        #expect(relativeDifference(found, wanted) < 2e-5, "\(key) \(found) \(wanted)")
       }
     }
+    #expect((row["ref_logps/chosen"] != nil) == hasReference)
   }
 }

@@ -1,7 +1,7 @@
 import Foundation
 import JSONText
 
-/// The f32 tensors of a safetensors file, or of a model folder's, read without Sail's own reader.
+/// The f32 tensors of a safetensors file, or of a model folder's weights, read without Sail's own reader.
 struct Tensors {
   private(set) var tensors: [(name: String, values: [Float])] = []
 
@@ -11,7 +11,8 @@ struct Tensors {
     let files =
       isFolder.boolValue
       ? try FileManager.default.contentsOfDirectory(atPath: path)
-        .filter { $0.hasSuffix(".safetensors") }.sorted().map { "\(path)/\($0)" } : [path]
+        .filter { $0.hasPrefix("model") && $0.hasSuffix(".safetensors") }.sorted()
+        .map { "\(path)/\($0)" } : [path]
     for file in files { try read(file) }
     tensors.sort { $0.name < $1.name }
   }

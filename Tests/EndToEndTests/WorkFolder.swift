@@ -28,6 +28,26 @@ struct WorkFolder {
     return file(name)
   }
 
+  /// Changes values of `model/config.json`.
+  func changeConfiguration(_ values: [String: JSON]) throws {
+    let members = try fileJSON(file("model/config.json")).members ?? []
+    let changed =
+      members.filter { values[$0.key] == nil }
+      + values.map { JSON.Member(key: $0.key, value: $0.value) }
+    try write("model/config.json", JSON.object(changed).text)
+  }
+
+  /// Replaces bytes of a file that stand there once by as many others.
+  func replace(_ name: String, _ old: String, _ new: String) throws {
+    let (old, new) = (Array(old.utf8), Array(new.utf8))
+    var bytes = try bytes(name)
+    guard old.count == new.count,
+      let start = bytes.indices.first(where: { bytes[$0...].starts(with: old) })
+    else { throw JobError(description: "\(file(name)) lacks the bytes to replace") }
+    bytes.replaceSubrange(start..<start + old.count, with: new)
+    try write(name, bytes: bytes)
+  }
+
   func exists(_ name: String) -> Bool { FileManager.default.fileExists(atPath: file(name)) }
 
   func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: file(name)) }

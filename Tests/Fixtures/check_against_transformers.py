@@ -2,11 +2,14 @@
 
     python Tests/Fixtures/check_against_transformers.py --sail .build/release/sail --seeds 101,102 [MODEL_DIR…]
 
-For each seed: multi-head, grouped and multi-query Qwen2 folders, tied and untied; then each MODEL_DIR. Checked:
+For each seed: multi-head, grouped and multi-query Qwen2 folders, tied and untied; with --families also a folder of
+each decoder family with drawn sizes, head counts, ties and biases, with --adapters also adapters by peft on such
+folders (check_adapters.py), with --rewards reward models in the published forms (check_rewards.py); then each
+MODEL_DIR. Checked:
 `score` (log-probabilities within 2e-5 relative, token counts), greedy `generate` (ids, text, finish),
 sampled `generate` (`logps` of the drawn tokens, untempered), one SGD step by `train` for each loss (check_steps.py:
-whole update within 1e-4 of torch's autograd), `export` (loaded by transformers, log-probabilities equal); for the
-folders of --online also two steps of every kind of online run (check_online.py). Exit code 1 if any fails.
+whole update within 1e-4 of torch's autograd; families: of DPO), `export` (loaded by transformers, log-probabilities
+equal); for the folders of --online also two steps of every kind of online run (check_online.py). Exit code 1 if any fails.
 """
 
 import argparse
@@ -15,9 +18,15 @@ import sys
 import tempfile
 
 import fixture_models as fm  # first: it fixes the CPU paths before torch is loaded
+import fixture_families as families
+import fixture_rewards as rewards
 import fixture_texts as texts
+import numpy
 import torch
+from check_adapters import check_adapter
 from check_online import check_online
+from check_rewards import check_reward
+from check_rewards import drawn as drawn_reward
 from check_steps import check_steps
 from check_tools import Check
 
@@ -127,6 +136,49 @@ def check_folder(sail, name, folder, reference, parts, cases=()):
         return check.summary(name)
 
 
+def check_adapters(sail, names, seed, work, tokenizer):
+    """Adapters drawn afresh on freshly drawn folders of decoder families."""
+    generator = numpy.random.Generator(numpy.random.PCG64([seed, 1]))
+    failures = 0
+    for name in names:
+        base = os.path.join(work, f"base-{name}-{seed}")
+        spec = families.drawn(name, generator)
+        fm.save_folder(base, spec, tokenizer)
+        with tempfile.TemporaryDirectory(prefix="sail-check-") as folder:
+            check = Check(sail, folder)
+            check_adapter(check, f"adapter of {name}-{seed}", base, spec.get("family", "qwen2"), generator)
+            failures += check.summary(f"adapter of {name}-{seed}")
+    return failures
+
+
+def check_rewards(sail, names, seed, work, tokenizer):
+    """Reward models in the published forms, drawn afresh."""
+    generator = numpy.random.Generator(numpy.random.PCG64([seed, 2]))
+    failures = 0
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="sail-check-") as folder:
+            check, what = Check(sail, folder), f"reward {name}-{seed}"
+            check_reward(check, what, os.path.join(work, f"reward-{name}"), drawn_reward(name, generator), tokenizer)
+            failures += check.summary(what)
+    return failures
+
+
+def check_families(sail, names, seed, work, tokenizer, parts):
+    """Freshly drawn folders of decoder families; each has the next one as its reference."""
+    generator = numpy.random.Generator(numpy.random.PCG64(seed))
+    folders = {}
+    for name in names:
+        folders[name] = os.path.join(work, f"{name}-{seed}")
+        spec = families.drawn(name, generator)
+        print(name, {key: value for key, value in spec.items() if key not in ("seed", "rope")}, flush=True)
+        fm.save_folder(folders[name], spec, tokenizer)
+    failures = 0
+    for name, other in zip(names, names[1:] + names[:1]):
+        parts = [part for part in parts if part != "online"]
+        failures += check_folder(sail, f"{name}-{seed}", folders[name], folders[other], parts, ["dpo"])
+    return failures
+
+
 def split(text):
     return text.split(",")
 
@@ -136,7 +188,19 @@ def main():
     parser.add_argument("models", nargs="*", metavar="MODEL_DIR", help="further folders: score and generate only")
     parser.add_argument("--sail", required=True, metavar="PATH")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in split(text)], default=[])
-    parser.add_argument("--folders", type=split, default=list(FRESH), help=f"default: {','.join(FRESH)}")
+    parser.add_argument("--folders", type=split, default=list(FRESH), help=f"none: 0; default: {','.join(FRESH)}")
+    parser.add_argument(
+        "--families", nargs="?", type=split, const=list(families.DRAWN), default=[], metavar="NAMES",
+        help=f"without names: {','.join(families.DRAWN)}",
+    )
+    parser.add_argument(
+        "--adapters", nargs="?", type=split, const=list(families.DRAWN), default=[], metavar="NAMES",
+        help="families whose folders get an adapter; without names: all",
+    )
+    parser.add_argument(
+        "--rewards", nargs="?", type=split, const=list(rewards.REWARDS), default=[], metavar="NAMES",
+        help=f"reward models; without names: {','.join(rewards.REWARDS)}",
+    )
     parser.add_argument("--online", type=split, default=["gqa-tied"], help="folders; default: gqa-tied")
     parser.add_argument("--parts", type=split, default=PARTS, help=f"default: {','.join(PARTS)}")
     parser.add_argument("--cases", type=split, default=[], help="training steps; default: all")
@@ -157,6 +221,10 @@ def main():
                 parts = [part for part in arguments.parts if part != "online" or name in arguments.online]
                 pair = folders[name], folders[other]
                 failures += check_folder(arguments.sail, f"{name}-{seed}", *pair, parts, arguments.cases)
+            names = arguments.families
+            failures += check_families(arguments.sail, names, seed, work, tokenizer, arguments.parts)
+            failures += check_adapters(arguments.sail, arguments.adapters, seed, work, tokenizer)
+            failures += check_rewards(arguments.sail, arguments.rewards, seed, work, tokenizer)
     for folder in arguments.models:
         failures += check_folder(arguments.sail, folder, os.path.abspath(folder), None, ["generate"])
     print("all equal" if failures == 0 else f"{failures} failed")

@@ -77,7 +77,7 @@ class Check:
 
 
 def write_run_file(path, model, reference, output, rate, **sections):
-    """A run of plain SGD on `train.jsonl` in the file's order; `sections` replace whole sections."""
+    """A run of plain SGD on `train.jsonl` in the file's order; `sections` replace whole sections; no reference: None."""
     values = {
         "model": model,
         "method": "dpo",
@@ -94,7 +94,7 @@ def write_run_file(path, model, reference, output, rate, **sections):
     }
     with open(path, "w", encoding="utf-8") as file:
         # A line of JSON is YAML.
-        file.writelines(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
+        file.writelines(f"{key}: {json.dumps(value)}\n" for key, value in values.items() if value is not None)
 
 
 def train(check, config):

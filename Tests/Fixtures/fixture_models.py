@@ -146,41 +146,52 @@ def old_tokenizer_files(tokenizer, folder, chat_template):
         file.write(json.dumps(settings, indent=2) + "\n")
 
 
-def build_model(spec):
-    """A causal language model whose every tensor is random and of a size that matters.
+SIZES = {"hidden": 32, "feed_forward": 72, "heads": 4, "key_value_heads": 4, "theta": 10000.0, "tied": True}
 
-    `family` is its model_type, `options` what its configuration has beside the sizes, `rope` its rotary embedding.
+
+def build_config(spec):
+    """The configuration of a folder.
+
+    `family` is its model_type, `options` what it has beside the sizes, `rope` its rotary embedding.
     """
-    sizes = {"hidden": 32, "feed_forward": 72, "heads": 4, "key_value_heads": 4, "theta": 10000.0, "tied": True, **spec}
+    sizes = {**SIZES, **spec}
     extra = {"head_dim": sizes["head_size"]} if "head_size" in sizes else {}
-    config = AutoConfig.for_model(
+    return AutoConfig.for_model(
         sizes.get("family", "qwen2"),
         vocab_size=VOCABULARY,
         hidden_size=sizes["hidden"],
         intermediate_size=sizes["feed_forward"],
-        num_hidden_layers=2,
+        num_hidden_layers=sizes.get("layers", 2),
         num_attention_heads=sizes["heads"],
         num_key_value_heads=sizes["key_value_heads"],
-        max_position_embeddings=1024,
+        max_position_embeddings=sizes.get("positions", 1024),
         rms_norm_eps=sizes.get("epsilon", 1e-6),
         rope_parameters={"rope_type": "default", "rope_theta": sizes["theta"], **sizes.get("rope", {})},
         tie_word_embeddings=sizes["tied"],
         initializer_range=0.2,
+        pad_token_id=None,  # Phi-3's default is beyond the vocabulary
         **extra,
         **sizes.get("options", {}),
     )
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    generator = numpy.random.Generator(numpy.random.PCG64(sizes["seed"]))  # same numbers on every CPU
+
+
+def fill(model, spec):
+    """Makes every tensor random and of a size that matters."""
+    generator = numpy.random.Generator(numpy.random.PCG64(spec["seed"]))  # same numbers on every CPU
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):
             noise = torch.from_numpy(generator.standard_normal(tuple(weight.shape))).float()
             if "norm" in name:
                 weight.copy_(1 + 0.25 * noise)
-            elif name == "lm_head.weight" or (sizes["tied"] and "embed" in name):
-                weight.copy_(sizes.get("head_scale", 0.25) * noise)
+            elif name == "lm_head.weight" or (spec.get("tied", SIZES["tied"]) and "embed" in name):
+                weight.copy_(spec.get("head_scale", 0.25) * noise)
             else:
                 weight.copy_(0.2 * noise)
-    return model.to(getattr(torch, sizes.get("dtype", "float32"))).eval()
+    return model.to(getattr(torch, spec.get("dtype", "float32"))).eval()
+
+
+def build_model(spec, kind=AutoModelForCausalLM):
+    return fill(kind.from_config(build_config(spec), attn_implementation="eager"), spec)
 
 
 def save_folder(folder, spec, tokenizer):
@@ -215,14 +226,21 @@ def save_folder(folder, spec, tokenizer):
 def old_config(value):
     rope = value.pop("rope_parameters")
     value["rope_theta"] = rope.pop("rope_theta")
-    value["rope_scaling"] = None if rope.get("rope_type") == "default" else rope
+    rope.pop("partial_rotary_factor", None)
+    if rope["rope_type"] != "llama3":
+        rope["type"] = rope.pop("rope_type")
+    if rope.get("type") == "longrope":
+        rope.pop("original_max_position_embeddings")  # stands at the top
+    value["rope_scaling"] = None if rope.get("type") == "default" else rope
+    if value.get("head_dim") == value["hidden_size"] // value["num_attention_heads"]:
+        value.pop("head_dim")
     value["torch_dtype"] = value.pop("dtype")
     value["transformers_version"] = "4.40.0"
     if value["model_type"] == "qwen2" and not value["use_sliding_window"]:
         value["sliding_window"] = 4096
-    # Phi-3's missing padding id would be 32000.
-    for key in ["layer_types"] + ([] if value["model_type"] == "phi3" else ["pad_token_id"]):
-        value.pop(key, None)
+    value.pop("layer_types", None)
+    if value.get("pad_token_id") is None and value["model_type"] != "phi3":  # Phi-3's missing one would be 32000
+        value.pop("pad_token_id", None)
     return dict(sorted(value.items()))
 
 

@@ -1,6 +1,5 @@
 """One training step each, by torch.autograd on the loss formulas of SAIL; `detach()` is sg()."""
 
-import copy
 import os
 
 import torch
@@ -100,20 +99,32 @@ def plain(row):
     return numbers
 
 
-def update_of(folder, loss_of, rate, dtype):
-    """The step's loss, row values, gradient norm, and after − before of every tensor."""
-    model = fm.load(folder, dtype)
-    before = copy.deepcopy(model.state_dict())
+def trained(model):
+    """What a step changes; the names are those of the folder's file (peft adds the adapter's)."""
+    return {
+        name.replace(".default.", "."): weight for name, weight in model.named_parameters() if weight.requires_grad
+    }
+
+
+def update_of(folder, loss_of, rate, dtype, load=fm.load):
+    """The step's loss, row values, gradient norm, and after − before of every trained tensor."""
+    model = load(folder, dtype)
+    weights = trained(model)
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
     loss, details = loss_of(model)
     loss.backward()
-    norm = torch.stack([weight.grad.double().norm() for weight in model.parameters()]).norm()
-    torch.optim.SGD(model.parameters(), lr=rate).step()
-    names = [name for name, _ in model.named_parameters()]
-    after = model.state_dict()
-    update = {name: (after[name] - before[name]).contiguous() for name in sorted(names)}
-    gradient = {name: dict(model.named_parameters())[name].grad.double() for name in names}
-    size = torch.stack([before[name].double().norm() for name in names]).norm()
+    norm = torch.stack([weight.grad.double().norm() for weight in weights.values()]).norm()
+    torch.optim.SGD(weights.values(), lr=rate).step()
+    update = {name: (weights[name].detach() - before[name]).contiguous() for name in sorted(weights)}
+    gradient = {name: weight.grad.double() for name, weight in weights.items()}
+    size = torch.stack([value.double().norm() for value in before.values()]).norm()
     return float(loss.detach()), details, float(norm), update, gradient, float(size)
+
+
+def rate_of(folder, loss_of, load=fm.load):
+    """A learning rate that makes the update about a hundredth of the weights."""
+    _, _, norm, _, _, size = update_of(folder, loss_of, 0.0, torch.float32, load)
+    return float(f"{0.01 * size / norm:.1g}")
 
 
 def distance(first, second, scale=1.0):
@@ -122,11 +133,11 @@ def distance(first, second, scale=1.0):
     return (difference / sum(float(value.double().square().sum()) for value in first.values())) ** 0.5
 
 
-def write_step(out, name, folder, models_folder, loss_of, settings, rate):
+def write_step(out, name, folder, models_folder, loss_of, settings, rate, load=fm.load):
     """NAME_step.safetensors and NAME_step.json; the f32 update is checked against one of an f64 forward."""
     path = os.path.join(models_folder, folder)
-    loss, details, norm, update, gradient, size = update_of(path, loss_of, rate, torch.float32)
-    exact_loss, _, exact_norm, _, exact_gradient, _ = update_of(path, loss_of, rate, torch.float64)
+    loss, details, norm, update, gradient, size = update_of(path, loss_of, rate, torch.float32, load)
+    exact_loss, _, exact_norm, _, exact_gradient, _ = update_of(path, loss_of, rate, torch.float64, load)
     save_file(update, os.path.join(out, f"{name}_step.safetensors"), metadata={"format": "pt"})
     os.chmod(os.path.join(out, f"{name}_step.safetensors"), 0o644)
     deviation = distance(update, {key: -rate * value for key, value in exact_gradient.items()})

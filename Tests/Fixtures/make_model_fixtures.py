@@ -1,4 +1,4 @@
-"""Writes Tests/Fixtures/models: tiny Qwen2 folders and what transformers and torch answer for them.
+"""Writes Tests/Fixtures/models: tiny folders and what transformers and torch answer for them.
 
     python make_model_fixtures.py [--out Tests/Fixtures/models]
 
@@ -7,7 +7,6 @@ Deterministic: with the versions of requirements.txt every file comes out byte f
 
 import argparse
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -18,11 +17,12 @@ import fixture_steps as steps
 import fixture_texts as texts
 import fixture_values as values
 import fixture_variants as variants
+import make_adapter_fixtures as adapters
+import make_family_fixtures as families
+import make_reward_fixtures as rewards
 import numpy
-import safetensors
-import tokenizers
 import torch
-import transformers
+from fixture_expected import greedy_rows, score_rows, versions
 
 # One folder each; what is not said is in fixture_models.build_model.
 SPECS = {
@@ -46,81 +46,6 @@ REFERENCES = {
     "gqa-untied-f16": "gqa-tied",
 }
 LONG_FOLDER = "mha-untied-sharded"
-GREEDY_LIMIT = 24
-SMALLEST_GAP = 5e-3
-
-
-def versions():
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "tokenizers": tokenizers.__version__,
-        "safetensors": safetensors.__version__,
-        "numpy": numpy.__version__,
-    }
-
-
-def score_rows(tokenizer, end, model, exact, reference, rows, with_tokens):
-    """One entry a pair, with the keys of `sail score`."""
-    scored = []
-    for index, row in enumerate(rows):
-        ids = fm.encode_pair(tokenizer, row, end)
-        entry = dict(ids)
-        for side in ["chosen", "rejected"]:
-            arguments = ids["prompt_ids"], ids[f"{side}_ids"]
-            each = fm.token_logps(model, *arguments)
-            entry[f"logps/{side}"] = float(each.sum())
-            entry[f"ref_logps/{side}"] = float(fm.logp(reference, *arguments))
-            entry[f"{side}_tokens"] = len(ids[f"{side}_ids"])
-            entry[f"float64_logps/{side}"] = float(fm.logp(exact, *arguments))
-            difference = abs(entry[f"logps/{side}"] / entry[f"float64_logps/{side}"] - 1)
-            assert difference < 2e-6, (index, side, difference)
-            if index < with_tokens:
-                entry[f"token_logps/{side}"] = each.tolist()
-        scored.append(entry)
-    return scored
-
-
-def greedy_rows(tokenizer, ends, model):
-    """Three texts that reach the limit, one or two that end before it, none with a close decision."""
-    wanted = {"length": 3, "eos": 2}
-    rows = []
-    words = sorted({word for text in texts.TRAINING_TEXTS for word in text.split()})
-    for prompt in texts.GREEDY_PROMPTS + words:
-        if not any(wanted.values()):
-            break
-        prompt_ids = tokenizer(prompt)["input_ids"]
-        ids, total, gap = fm.greedy(model, prompt_ids, ends, GREEDY_LIMIT)
-        finish = "eos" if ids[-1] in ends else "length"
-        if gap < SMALLEST_GAP or wanted[finish] == 0:
-            continue
-        assert ids == library_greedy(model, prompt_ids, ends)
-        wanted[finish] -= 1
-        rows.append(
-            {
-                "prompt": prompt,
-                "prompt_ids": prompt_ids,
-                "token_ids": ids,
-                "completion": tokenizer.decode(ids, skip_special_tokens=True),
-                "logps": total,
-                "finish": finish,
-                "smallest_gap": gap,
-            }
-        )
-    assert wanted["length"] == 0 and wanted["eos"] < 2, wanted
-    return rows
-
-
-def library_greedy(model, prompt_ids, ends):
-    """The same by `generate`, with its cache."""
-    settings = transformers.GenerationConfig(
-        do_sample=False, max_new_tokens=GREEDY_LIMIT, eos_token_id=ends, pad_token_id=ends[0]
-    )
-    model.generation_config = settings  # the folder's own penalties would be merged in
-    prompt = torch.tensor([prompt_ids])
-    output = model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=settings)
-    return output[0, len(prompt_ids) :].tolist()
 
 
 def write_expected(out, folder):
@@ -291,6 +216,9 @@ def main():
         write_expected(out, name)
     write_steps(out)
     fm.write_json(os.path.join(out, "sail_values.json"), values.values())
+    families.write(out)
+    adapters.write(out)
+    rewards.write(out)
     # A process of its own: TRL's settings of torch reach no other value.
     trl_script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "make_trl_values.py")
     subprocess.run([sys.executable, trl_script, "--out", out], check=True)

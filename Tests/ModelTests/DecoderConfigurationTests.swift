@@ -166,7 +166,7 @@ private func refusal(
   @Test func refusesWhatIsNotImplemented() throws {
     for (key, value, found) in [
       ("model_type", "\"mixtral\"", "mixtral"), ("model_type", "\"Qwen2\"", "Qwen2"),
-      ("architectures", "[\"Qwen2ForSequenceClassification\"]", "SequenceClassification"),
+      ("architectures", "[\"Qwen2ForTokenClassification\"]", "TokenClassification"),
       ("hidden_act", "\"gelu\"", "gelu"), ("quantization_config", "{\"bits\": 4}", "set"),
       ("layer_types", "[\"linear_attention\"]", "linear_attention"),
       ("num_experts", "8", "8"), ("alibi", "true", "true"),

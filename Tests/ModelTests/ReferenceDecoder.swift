@@ -29,8 +29,19 @@ struct ReferenceDecoder {
     }
   }
 
+  /// The raw output of a reward head after each token.
+  func outputs(_ tokens: [Int32], head: String, _ weights: [Double]) -> [Double] {
+    project(lastNorm(tokens, weights), head, weights).map { $0[0] }
+  }
+
   /// Logits after each token.
   func logits(_ tokens: [Int32], _ weights: [Double]) -> [[Double]] {
+    let head = configuration.tiesEmbeddings ? "model.embed_tokens" : "lm_head"
+    return project(lastNorm(tokens, weights), head, weights)
+  }
+
+  /// The last norm's output after each token.
+  private func lastNorm(_ tokens: [Int32], _ weights: [Double]) -> [[Double]] {
     let c = configuration
     let embedding = matrix("model.embed_tokens.weight", weights)
     var stream = tokens.map { embedding[Int($0)] }
@@ -46,9 +57,7 @@ struct ReferenceDecoder {
       }
       add(project(gated, prefix + "mlp.down_proj", weights), to: &stream)
     }
-    let last = norm(stream, "model.norm.weight", weights)
-    let head = c.tiesEmbeddings ? "model.embed_tokens" : "lm_head"
-    return project(last, head, weights)
+    return norm(stream, "model.norm.weight", weights)
   }
 
   private func gateAndUp(

@@ -150,7 +150,7 @@ func gradient(
   of decoder: Decoder, _ backward: DecoderBackward, _ batch: PackedBatch, _ coefficients: [Float],
   from start: [Float]? = nil
 ) -> [Float] {
-  let count = decoder.weights.table.floatCount
+  let count = decoder.weights.trainedFloatCount
   _ = decoder.forward(batch, keepsActivations: true)
   var result = start ?? [Float](repeating: 0, count: count)
   result.withUnsafeMutableBufferPointer { buffer in

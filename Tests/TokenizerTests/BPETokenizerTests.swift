@@ -6,34 +6,12 @@ import Testing
 /// Ids and texts against Hugging Face tokenizers (cases.json).
 @Suite struct BPETokenizerTests {
   @Test func idsAndDecodingsEqualHuggingFace() throws {
-    var count = 0
-    for set in try Fixtures.caseSets() {
-      for test in set.cases {
-        let text = try #require(test["text"]?.string)
-        let expected = try #require(test["ids"]).ids
-        let ids = set.tokenizer.encode(text)
-        #expect(ids == expected, "\(set.name): \(text.debugDescription)")
-        let plain = set.tokenizer.encode(text, addSpecialTokens: false)
-        #expect(plain == test["plain"]?.ids ?? expected)
-        let decoded = test["decoded"]?.string ?? text
-        expectSame(set.tokenizer.decode(expected, skipSpecialTokens: false), decoded)
-        expectSame(set.tokenizer.decode(expected), test["skipped"]?.string ?? decoded)
-        count += 1
-      }
-    }
+    let count = try compareCases(of: Fixtures.caseSets())
     #expect(count > 900)
   }
 
   @Test func arbitraryIdsDecodeAsHuggingFaceDoes() throws {
-    for set in try Fixtures.caseSets() {
-      for test in set.decodings {
-        let ids = try #require(test["ids"]).ids
-        expectSame(set.tokenizer.decode(ids), try #require(test["skipped"]?.string))
-        expectSame(
-          set.tokenizer.decode(ids, skipSpecialTokens: false),
-          try #require(test["decoded"]?.string))
-      }
-    }
+    try compareDecodings(of: Fixtures.caseSets())
   }
 
   @Test func lookupsCompareBytes() throws {
@@ -66,6 +44,15 @@ import Testing
     }
   }
 
+  // A SentencePiece vocabulary has no words: the whole text is one piece for merging.
+  @Test(.timeLimit(.minutes(1))) func longTextsWithoutWordsTakeNoQuadraticTime() throws {
+    let tokenizer = try Fixtures.tokenizer("llama.json")
+    for unit in ["e", " ", "▁", "the quick ", "\u{1F600}", "\n", "<0x0A>", "<s>", "aé"] {
+      let text = String(repeating: unit, count: 40_000)
+      #expect(!tokenizer.encode(text).isEmpty)
+    }
+  }
+
   @Test func canonicallyEqualVocabularyEntriesStayApart() throws {
     var value = try Fixtures.json("qwen2.json")
     let spellings = ["\u{C5}", "\u{212B}", "A\u{30A}"]
@@ -83,13 +70,55 @@ import Testing
     }
     #expect(tokenizer.vocabularySize == 703)
   }
+}
 
-  /// Equality of bytes: `==` of strings is canonical equivalence.
-  private func expectSame(
-    _ found: String, _ expected: String, _ location: SourceLocation = #_sourceLocation
-  ) {
-    #expect(
-      Array(found.utf8) == Array(expected.utf8), "\(found.debugDescription)",
-      sourceLocation: location)
+/// Every kind of tokenizer against Hugging Face tokenizers (kinds.json).
+@Suite struct TokenizerKindTests {
+  @Test func idsAndDecodingsEqualHuggingFace() throws {
+    let sets = try Fixtures.caseSets("kinds.json")
+    #expect(sets.count > 20)
+    let count = try compareCases(of: sets)
+    #expect(count > 500)
+    try compareDecodings(of: sets)
   }
+}
+
+/// Compares ids and texts with those of a file, and counts the texts.
+private func compareCases(of sets: [Fixtures.CaseSet]) throws -> Int {
+  var count = 0
+  for set in sets {
+    for test in set.cases {
+      let text = try #require(test["text"]?.string)
+      let expected = try #require(test["ids"]).ids
+      let ids = set.tokenizer.encode(text)
+      #expect(ids == expected, "\(set.name): \(text.debugDescription)")
+      let plain = set.tokenizer.encode(text, addSpecialTokens: false)
+      #expect(plain == test["plain"]?.ids ?? expected)
+      let decoded = test["decoded"]?.string ?? text
+      expectSame(set.tokenizer.decode(expected, skipSpecialTokens: false), decoded)
+      expectSame(set.tokenizer.decode(expected), test["skipped"]?.string ?? decoded)
+      count += 1
+    }
+  }
+  return count
+}
+
+private func compareDecodings(of sets: [Fixtures.CaseSet]) throws {
+  for set in sets {
+    for test in set.decodings {
+      let ids = try #require(test["ids"]).ids
+      expectSame(set.tokenizer.decode(ids), try #require(test["skipped"]?.string))
+      expectSame(
+        set.tokenizer.decode(ids, skipSpecialTokens: false), try #require(test["decoded"]?.string))
+    }
+  }
+}
+
+/// Equality of bytes: `==` of strings is canonical equivalence.
+private func expectSame(
+  _ found: String, _ expected: String, _ location: SourceLocation = #_sourceLocation
+) {
+  #expect(
+    Array(found.utf8) == Array(expected.utf8), "\(found.debugDescription)",
+    sourceLocation: location)
 }

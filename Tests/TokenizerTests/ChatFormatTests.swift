@@ -97,8 +97,22 @@ import Testing
     ("{{ strftime_now('%Y') }}", "today's date"),
     ("{% if strftime_now is defined %}{% endif %}", "today's date"),
     ("{{ raise_exception('never') }}", "the template says: never"),
-    ("{{ messages[0]", "no end"), ("{% if true %}x", "no elif"), ("{# x", "a comment has no end"),
+    ("{{ x.y if add_generation_prompt }}", "x is undefined"), ("{{ messages[0]", "no end"),
+    ("{% if true %}x", "no elif"), ("{# x", "a comment has no end"),
+    (
+      "{% set n = namespace(x='aaaa') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}"
+        + "{% endfor %}", "too long"
+    ),
+    (
+      "{% set n = namespace(x='aa') %}{% for i in range(9) %}{% set n.x = n.x.replace('a', n.x) %}"
+        + "{% endfor %}", "long"
+    ),
     ("{{ 'x }}", "a string has no end"), ("{{ 1 + 'a' }}", "an integer + a string"),
+    ("{{ messages[0].items }}", "the member items"), ("{{ 'a'._b }}", "the member _b"),
+    ("{% for m in messages %}{{ loop.changed }}{% endfor %}", "the member changed"),
+    ("{% for m in messages %}{{ loop is mapping }}{% endfor %}", "the test mapping"),
+    ("{{ 'a' | trim.x }}", "}} is missing"),
+    ("{{ ['a'] | reject('equalto') }}", "the test equalto"),
     ("{{ x.y }}", "x is undefined"), ("{{ ? }}", "the character"), ("{{ 1.5 }}", "no integer"),
     ("{{ 9223372036854775807 + 1 }}", "an integer + an integer"), ("{{ 1 // 0 }}", "//"),
     ("{{ 99999999999999999999 }}", "no integer"), ("{{ range(0, 99999999) }}", "a range"),

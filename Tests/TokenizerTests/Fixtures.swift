@@ -6,10 +6,13 @@ import Testing
 
 /// The files under Tests/Fixtures/tokenizers.
 enum Fixtures {
+  /// A folder of files to read instead, which make_kind_fixtures.py wrote with another seed.
+  private static let other = ProcessInfo.processInfo.environment["SAIL_TOKENIZER_FIXTURES"]
+
   static func bytes(_ name: String) throws -> [UInt8] {
-    let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    let file = folder.appending(path: "Fixtures/tokenizers").appending(path: name)
-    return Array(try Data(contentsOf: file))
+    let tests = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    let folder = other.map { URL(filePath: $0) } ?? tests.appending(path: "Fixtures/tokenizers")
+    return Array(try Data(contentsOf: folder.appending(path: name)))
   }
 
   static func json(_ name: String) throws -> JSON { try JSON(parsing: try bytes(name)) }
@@ -26,9 +29,9 @@ enum Fixtures {
     let decodings: [JSON]
   }
 
-  /// All tokenizers of cases.json, variants included.
-  static func caseSets() throws -> [CaseSet] {
-    try #require(json("cases.json")["sets"]?.elements).map { set in
+  /// All tokenizers of a file such as cases.json, variants included.
+  static func caseSets(_ name: String = "cases.json") throws -> [CaseSet] {
+    try #require(json(name)["sets"]?.elements).map { set in
       let file = try #require(set["file"]?.string)
       var value = try json(file)
       if let change = set["change"] {

@@ -27,19 +27,26 @@ import Testing
       // Tokens are strings over a, b, c, so that an id stands for one string only.
       var strings = ["a", "b", "c"]
       var table = MergeTable()
+      var merges: [(left: Int32, right: Int32, id: Int32)] = []
       for rank in 0..<30 {
         let (left, right) = (draw(strings.count), draw(strings.count))
         let joined = strings[left] + strings[right]
         let known = strings.firstIndex(of: joined)
         if known == nil { strings.append(joined) }
         let id = known ?? strings.count - 1
+        merges.append((Int32(left), Int32(right), Int32(id)))
         table.insert(left: Int32(left), right: Int32(right), rank: Int32(rank), id: Int32(id))
       }
-      var merger = PairMerger()
-      for length in 0..<24 {
+      var tokens = TokenTable()
+      for (id, string) in strings.enumerated() {
+        #expect(tokens.insert(string.utf8, id: Int32(id)) == nil)
+      }
+      let joins = JoinTable(merges, tokens, longSymbols: [])
+      var merger = PairMerger(table, joins, byteCount: 1000)
+      for length in [0, 1, 30, 31, 32, 33, 34, 60, 90] + Array(0..<24) + Array(0..<24) {
         let word = (0..<length).map { _ in Int32(draw(3)) }
         var merged: [Int32] = []
-        merger.merge(word, table, into: &merged)
+        merger.merge(word, into: &merged)
         #expect(merged == mergedByDefinition(word, table))
       }
     }

@@ -41,7 +41,13 @@ import Testing
     #expect(words("a 12\n\n b\tc", .gpt2) == ["a", " 12", "\n\n", " b", "\t", "c"])
   }
 
-  @Test func wholeDoesNotCut() {
-    #expect(words("a b\nc", .whole) == ["a b\nc"])
+  @Test func knowsExpressionsToTheLetter() {
+    let expressions = [
+      SplitPattern.qwen2Expression, SplitPattern.llama3Expression, SplitPattern.gpt2Expression,
+    ]
+    for expression in expressions {
+      #expect(SplitPattern(expression: expression) != nil)
+      #expect(SplitPattern(expression: expression + " ") == nil)
+    }
   }
 }

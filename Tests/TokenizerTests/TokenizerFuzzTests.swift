@@ -13,10 +13,21 @@ import Testing
     }
   }
 
-  /// A small file, so that mutations hit every part of it.
+  /// Small files, so that mutations hit every part of them.
   private func smallFile() -> JSON {
     BPETrainer.train(
       texts: ["ab abc é"], vocabularySize: 262, specialTokens: ["<|im_end|>", "e\u{301}"])
+  }
+
+  private func smallSentencePieceFile() throws -> JSON {
+    var value = try Fixtures.json("llama.json")
+    value = value.replacing(
+      path: ["model", "vocab"], by: ["<unk>": 0, "<s>": 1, "</s>": 2, "▁": 3, "a": 4, "▁a": 5])
+    value = value.replacing(path: ["model", "merges"], by: [["▁", "a"]])
+    let metaspace: JSON = [
+      "type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": true,
+    ]
+    return value.replacing("pre_tokenizer", by: metaspace)
   }
 
   /// Reads bytes; true if they made a tokenizer.
@@ -57,14 +68,16 @@ import Testing
     #expect(refused > 100)
   }
 
-  @Test func replacedValuesNeverTrap() {
-    let whole = smallFile()
+  @Test func replacedValuesNeverTrap() throws {
     var draws = Draws(state: 5)
-    var refused = 0
-    for _ in 0..<400 {
-      if !read(Array(mutate(whole, &draws).text.utf8)) { refused += 1 }
+    for whole in [smallFile(), try smallSentencePieceFile()] {
+      var refused = 0
+      for _ in 0..<400 {
+        if !read(Array(mutate(whole, &draws).text.utf8)) { refused += 1 }
+      }
+      #expect(refused > 100)
+      #expect(read(Array(whole.text.utf8)))
     }
-    #expect(refused > 100)
   }
 
   @Test func randomBytesAreRefused() {
@@ -78,7 +91,8 @@ import Testing
   private func mutate(_ value: JSON, _ draws: inout Draws) -> JSON {
     let replacements: [JSON] = [
       .null, true, false, 0, -1, 255, 2_147_483_647, 9_223_372_036_854_775_807, 1e300, "", "a",
-      " ", "e\u{301}", "ByteLevel", "Sequence", "TemplateProcessing", [], ["a", "b"], .object([]),
+      " ", "e\u{301}", "ByteLevel", "Sequence", "TemplateProcessing", "Metaspace",
+      "Replace", "Strip", "▁", [], ["a", "b"], .object([]),
       ["type": "Sequence"],
     ]
     if draws.next(5) == 0 { return replacements[draws.next(replacements.count)] }

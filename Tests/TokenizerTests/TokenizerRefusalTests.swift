@@ -29,35 +29,59 @@ import Testing
     Refusal("normalizer", "NFC", "normalizer", "an object", "\"NFC\""),
     Refusal("normalizer", ["type": 1], "normalizer.type", "a string", "1"),
     Refusal("normalizer", ["type": "Sequence"], "normalizer.normalizers", "an array", "nothing"),
-    Refusal("pre_tokenizer", .null, "pre_tokenizer", "nothing"),
-    Refusal("pre_tokenizer", ["type": "Metaspace"], "pre_tokenizer", "\"Metaspace\""),
+    Refusal("normalizer", ["type": "Prepend"], "normalizer.prepend", "a string"),
+    Refusal("normalizer", ["type": "Replace", "pattern": ["Regex": " "]], "normalizer.pattern"),
+    Refusal("normalizer", ["type": "Replace", "pattern": ["String": ""]], "normalizer.pattern"),
+    Refusal("normalizer", ["type": "Replace", "pattern": ["String": " "]], "content", "a string"),
+    Refusal("normalizer", ["type": "Precompiled"], "\"Precompiled\""),
+    Refusal("pre_tokenizer", ["type": "Metaspace"], "pre_tokenizer.replacement", "nothing"),
+    Refusal("pre_tokenizer", metaspace("replacement", "__"), "replacement", "\"__\""),
+    Refusal("pre_tokenizer", metaspace("prepend_scheme", "last"), "prepend_scheme", "\"last\""),
+    Refusal("pre_tokenizer", metaspace("prepend_scheme", .null), "prepend_scheme", "null"),
+    Refusal("pre_tokenizer", metaspace("split", 1), "split", "true or false"),
+    Refusal("pre_tokenizer", metaspace("add_prefix_space", false), "add_prefix_space false"),
+    Refusal("pre_tokenizer", ["type": "Whitespace"], "\"Whitespace\"", "Metaspace"),
     Refusal("\(split)", ["type": "Digits"], "pretokenizers[0]", "\"Digits\""),
-    Refusal("\(byteLevel)/type", "Split", "Split, Split"),
+    Refusal("\(byteLevel)/type", "Split", "pretokenizers[1].behavior"),
+    Refusal("\(split)", ["type": "ByteLevel", "add_prefix_space": false], "after ByteLevel"),
     Refusal("\(split)/behavior", "Removed", "pretokenizers[0].behavior", "\"Removed\""),
     Refusal("\(split)/invert", true, "invert"),
     Refusal("\(split)/invert", 0, "invert", "true or false", "0"),
     Refusal("\(split)/pattern", ["Regex": "\\s+"], "Regex", "\\\\s+"),
     Refusal("\(split)/pattern", ["String": " "], "pattern", "Regex"),
-    Refusal("\(byteLevel)/add_prefix_space", true, "add_prefix_space"),
     Refusal("\(byteLevel)/add_prefix_space", nil, "add_prefix_space", "nothing"),
-    Refusal("\(byteLevel)/use_regex", true, "use_regex"),
+    Refusal("\(byteLevel)/use_regex", 1, "use_regex"),
     Refusal("post_processor", ["type": "RobertaProcessing"], "\"RobertaProcessing\""),
+    Refusal("post_processor", ["type": "BertProcessing"], "\"BertProcessing\""),
     Refusal("post_processor/single", [], "single", "none"),
     Refusal("post_processor/single/0", ["Sequence": ["id": "B"]], "single[0]"),
     Refusal("post_processor/single/0", ["SpecialToken": ["id": "<s>"]], "\"<s>\""),
     Refusal("decoder", .null, "decoder", "no decoder"),
-    Refusal("decoder", ["type": "Metaspace"], "decoder", "\"Metaspace\""),
+    Refusal("decoder", ["type": "WordPiece"], "decoder", "\"WordPiece\""),
+    Refusal("decoder", ["type": "Metaspace"], "decoder.replacement"),
     Refusal(
-      "decoder", ["type": "Sequence", "decoders": [["type": "ByteLevel"], ["type": "Fuse"]]],
-      "decoders[1]", "\"Fuse\""),
+      "decoder", ["type": "Sequence", "decoders": [["type": "ByteLevel"], ["type": "CTC"]]],
+      "decoders[1]", "\"CTC\""),
+    Refusal("decoder", ["type": "Strip", "content": "ab"], "decoder.content", "\"ab\""),
+    Refusal("decoder", ["type": "Strip", "content": " ", "start": -1], "decoder.start", "-1"),
+    Refusal(
+      "decoder", ["type": "Strip", "content": " ", "start": 1, "stop": 1], "decoder.stop", "1"),
   ]
+
+  private static func metaspace(_ key: String, _ value: JSON) -> JSON {
+    let plain: JSON = ["type": "Metaspace", "replacement": "_"]
+    return plain.replacing(key, by: value)
+  }
 
   private static let tables: [Refusal] = [
     Refusal("model", nil, "model", "nothing"),
     Refusal("model/type", "Unigram", "model", "\"Unigram\"", "BPE"),
-    Refusal("model/unk_token", "<unk>", "unk_token", "\"<unk>\""),
+    Refusal("model/type", "WordPiece", "model", "\"WordPiece\""),
+    Refusal("model/type", "WordLevel", "model", "\"WordLevel\""),
+    Refusal("model/unk_token", 1, "unk_token", "1"),
     Refusal("model/dropout", 0.1, "dropout", "0.1"),
-    Refusal("model/byte_fallback", true, "byte_fallback"),
+    Refusal("model/byte_fallback", "", "byte_fallback", "true or false"),
+    Refusal("model/fuse_unk", 1, "fuse_unk", "1"),
     Refusal("model/ignore_merges", "yes", "ignore_merges", "true or false", "\"yes\""),
     Refusal("model/end_of_word_suffix", "</w>", "end_of_word_suffix", "</w>"),
     Refusal("model/continuing_subword_prefix", "##", "continuing_subword_prefix", "##"),
@@ -113,6 +137,21 @@ import Testing
     #expect(throws: TokenizerError.self) {
       try BPETokenizer(tokenizerJSON: whole.replacing("post_processor", by: twice), source: "t")
     }
+  }
+
+  @Test func anUnknownTokenThatTheVocabularyLacksIsRefusedWhereItIsNeeded() throws {
+    let bytes = try Fixtures.json("qwen2.json").replacing(
+      path: ["model", "unk_token"], by: "<none>")
+    #expect(try BPETokenizer(tokenizerJSON: bytes, source: "t").encode("a").count == 1)
+    let pieces = try Fixtures.json("llama.json").replacing(
+      path: ["model", "unk_token"], by: "<none>")
+    #expect(try !BPETokenizer(tokenizerJSON: pieces, source: "t").encode("\u{1F600}").isEmpty)
+    let error = #expect(throws: TokenizerError.self) {
+      let value = pieces.replacing(path: ["model", "byte_fallback"], by: false)
+      return try BPETokenizer(tokenizerJSON: value, source: "t")
+    }
+    #expect(error?.description.contains("model.unk_token") == true)
+    #expect(error?.description.contains("\"<none>\"") == true)
   }
 
   @Test func deepNestingIsRefusedAndShallowRead() throws {

@@ -1,5 +1,3 @@
-import Checkpoint
-import Foundation
 import JSONText
 import Model
 import Tensor
@@ -17,8 +15,7 @@ struct TorchStepTests {
       "dpp", "dpr", "dpr_soft", "dpr_released", "dpp_released", "dpr_weighted", "revkl_reference",
     ], [1, 2])
   func gradientIsTorchs(_ name: String, groupSize: Int) throws {
-    let models = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .deletingLastPathComponent().appendingPathComponent("Fixtures/models").path
+    let models = fixtureModels
     let step = try json("\(models)/steps/\(name)_step.json")
     let policy = try LoadedWeights("\(models)/\(try #require(step["model"]?.string))")
     let reference = try LoadedWeights("\(models)/\(try #require(step["reference"]?.string))")
@@ -68,26 +65,10 @@ struct TorchStepTests {
       #expect(isClose(result.second, logs[1], 2e-5))
     }
 
-    // One SGD step: after − before = −learning rate × gradient / rows.
-    let expected = try LoadedWeights.read(
-      "\(models)/steps", stem: "\(name)_step", table: policy.table)
     let rate = try number(try #require(step["optimizer"]), "learning_rate") / Double(rows.count)
-    var whole = (difference: 0.0, expected: 0.0)
-    for parameter in policy.table.parameters {
-      var part = (difference: 0.0, expected: 0.0)
-      for index in parameter.offset..<parameter.offset + parameter.count {
-        let wanted = Double(expected.base[index])
-        let found = -rate * Double(gradient.base[index])
-        part.difference += (found - wanted) * (found - wanted)
-        part.expected += wanted * wanted
-      }
-      whole.difference += part.difference
-      whole.expected += part.expected
-      #expect(
-        part.difference.squareRoot() <= 1e-3 * part.expected.squareRoot(), "\(parameter.name)")
-    }
-    #expect(whole.expected > 0)
-    #expect((whole.difference / whole.expected).squareRoot() <= Self.tolerance)
+    try expectUpdate(
+      gradient, rate: rate, isThatOf: "\(name)_step", folder: models + "/steps",
+      table: policy.table)
   }
 
   /// What a fixture's settings say; what they leave out is the default.
@@ -132,34 +113,5 @@ struct TorchStepTests {
 
   private func isClose(_ found: Double, _ expected: Double, _ relative: Double) -> Bool {
     abs(found - expected) <= relative * abs(expected)
-  }
-}
-
-private func json(_ path: String) throws -> JSON {
-  try JSON(parsing: [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))))
-}
-
-/// A fixture folder's model in memory.
-private final class LoadedWeights {
-  let table: ParameterTable
-  let weights: DecoderWeights
-  private let buffer: FloatBuffer
-
-  init(_ folder: String) throws {
-    let configuration = try DecoderConfiguration(
-      json: try json(folder + "/config.json"), source: folder)
-    table = ParameterTable(configuration)
-    buffer = try Self.read(folder, stem: "model", table: table)
-    weights = DecoderWeights(configuration: configuration, table: table, base: buffer.base)
-  }
-
-  /// Tensors of a file or folder in the table's places.
-  static func read(_ folder: String, stem: String, table: ParameterTable) throws -> FloatBuffer {
-    let buffer = FloatBuffer(count: table.floatCount)
-    try SafetensorsFolder(path: folder, stem: stem).read(
-      table.parameters.map {
-        TensorPlacement(name: $0.name, shape: $0.shape, offset: $0.offset)
-      }, into: UnsafeMutableBufferPointer(start: buffer.base, count: buffer.count))
-    return buffer
   }
 }

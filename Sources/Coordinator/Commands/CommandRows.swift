@@ -58,12 +58,14 @@ func everyRow(
 }
 
 /// All pairs as token ids without limits; a row that is no pair is an error, as lines must match.
-func everyPair(_ texts: [TextRow], of model: ModelFolder) throws(DataError) -> [TokenPair] {
+func everyPair(_ texts: [TextRow], of model: ModelFolder) throws -> [TokenPair] {
   var pairs: [TokenPair] = []
   for (text, row) in zip(texts, try everyRow(texts, of: model)) {
     guard row.responses.count == 2 else {
       throw DataError(text.place, "the row has fewer than two completions; leave it out")
     }
+    let longest = row.responses.map(\.count).max() ?? 0
+    try model.checkPositions(row.prompt.count + longest, "\(text.place) has")
     pairs.append(
       TokenPair(
         prompt: row.prompt, chosen: row.responses[0], rejected: row.responses[1],

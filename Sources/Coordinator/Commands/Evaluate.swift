@@ -8,12 +8,17 @@ import Worker
 
 /// What `sail evaluate` is asked.
 public struct EvaluateOptions: Sendable {
-  /// Model folder.
+  /// Model folder or adapter folder.
   public var model: String
+  /// Folder of the base model of adapter folders, nil for the one that each names.
+  public var base: String?
   /// Preference pairs.
   public var data: DataOptions
   /// Reference folder, nil for none.
   public var reference: String?
+  /// Model whose score of the generations is reported, and that judges where nobody else does; nil for
+  /// none.
+  public var reward: RunConfiguration.OracleModel?
   /// Oracle that scores generations, nil for none.
   public var judge: RunConfiguration.OracleSource?
   /// Files of generations to compare with, as `sail generate` or `sail evaluate` write them.
@@ -28,6 +33,10 @@ public struct EvaluateOptions: Sendable {
   public var maxNewTokens: Int
   /// Temperature of the generations.
   public var temperature: Double
+  /// Takes the opposite of the output where the model itself is a reward model.
+  public var isReversed: Bool
+  /// Puts its end token behind each response there.
+  public var addsEndToken: Bool
   /// Seed of the draws.
   public var seed: UInt64
   /// Threads a rank, nil for all that it may use.
@@ -35,13 +44,19 @@ public struct EvaluateOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, data: DataOptions, reference: String?, judge: RunConfiguration.OracleSource?,
+    model: String, base: String? = nil, data: DataOptions, reference: String?,
+    reward: RunConfiguration.OracleModel? = nil, isReversed: Bool = false,
+    addsEndToken: Bool = false, judge: RunConfiguration.OracleSource?,
     opponents: [(name: String, path: String)], output: String, beta: Double, limit: Int?,
     maxNewTokens: Int, temperature: Double, seed: UInt64, threads: Int?
   ) {
     self.model = model
+    self.base = base
     self.data = data
     self.reference = reference
+    self.reward = reward
+    self.isReversed = isReversed
+    self.addsEndToken = addsEndToken
     self.judge = judge
     self.opponents = opponents
     self.output = output
@@ -62,17 +77,27 @@ extension EvaluateOptions {
   }
 }
 
+/// Who looks at generations.
+private struct Judges {
+  /// Compares them with the chosen responses.
+  var judge: Oracle?
+  /// The reward model whose score is reported.
+  var reward: Oracle?
+}
+
 /// One pair's numbers.
 private struct EvaluatedPair {
   var logs: [Double]
   var references: [Double]?
   var completion: Completion
   var completionReference: Double?
-  /// Scores of the generation and of the chosen response.
+  /// Scores of the generation and of the chosen response, by the judge and by the reward model.
   var scores: [Double]?
+  var rewards: [Double]?
 }
 
-/// Evaluates a model on held-out pairs and its own generations; collective.
+/// Evaluates a model on held-out pairs and its own generations, a reward model on the pairs alone;
+/// collective.
 ///
 /// Writes `metrics.json` (every figure with its 95 % interval), `pairs.jsonl` and
 /// `generations.jsonl` into the output folder, and a table on standard output.
@@ -96,12 +121,25 @@ public func evaluate(
     )
   }
   let model = try LoadedModel(
-    path: options.model, reference: options.reference, judge: options.judgeModel,
+    path: options.model, use: .either, base: options.base, reference: options.reference,
+    oracles: [options.judgeModel, options.reward].compactMap { $0 },
     threads: .init(options.threads), communicator: communicator)
-  let oracle = model.judge ?? asked
-  let (texts, rows) = try communicator.agree {
-    let texts = try options.data.texts(lines, for: model.folder)
-    return (texts, try everyPair(texts, of: model.folder))
+  let texts = try communicator.agree {
+    try options.data.texts(lines, for: model.folder)
+  }
+  if model.folder.configuration.scoreHead != nil {
+    return try evaluateRewardModel(
+      options, model: model, texts: texts, progress: progress, communicator: communicator)
+  }
+  let judges = Judges(
+    judge: options.judgeModel == nil ? asked : model.oracles.first,
+    reward: options.reward == nil ? nil : model.oracles.last)
+  let rows = try communicator.agree {
+    let rows = try everyPair(texts, of: model.folder)
+    let longest = rows.map(\.prompt.count).max() ?? 0
+    try model.folder.checkPositions(
+      longest + options.maxNewTokens, "the longest prompt and its new tokens have")
+    return rows
   }
   let results = try mapRows(
     count: rows.count, batch: 16, what: "evaluate", progress: progress,
@@ -109,7 +147,7 @@ public func evaluate(
   ) { range in
     try evaluatePairs(
       Array(rows[range]), texts: Array(texts[range]), first: range.lowerBound, model: model,
-      oracle: oracle, options: options
+      judges: judges, options: options
     ).enumerated().map { position, pair in
       record(pair, text: texts[range.lowerBound + position], model: model.folder)
     }
@@ -121,16 +159,18 @@ public func evaluate(
   let records = try results.map { try parseJSON($0, source: "evaluation") }
   // The opponents' texts are few and scored here, against the same chosen responses' prompts.
   let report = try evaluationReport(
-    records, options: options, oracle: oracle, opponents: opponents, texts: texts,
+    records, options: options, oracle: judges.judge ?? judges.reward, opponents: opponents,
+    texts: texts,
     seconds: Stopwatch.now - start)
   try writeEvaluation(records, report, folder: options.output)
+  try writeGenerations(records, folder: options.output)
   print(report.table)
   try communicator.barrier()
   return 0
 }
 
 private func evaluatePairs(
-  _ rows: [TokenPair], texts: [TextRow], first: Int, model: LoadedModel, oracle: Oracle?,
+  _ rows: [TokenPair], texts: [TextRow], first: Int, model: LoadedModel, judges: Judges,
   options: EvaluateOptions
 ) throws -> [EvaluatedPair] {
   let worker = model.worker
@@ -154,19 +194,23 @@ private func evaluatePairs(
         PromptFamily(prompt: $0.prompt, completions: [$1.tokens])
       })
   }
-  let answers = try oracle?.score(
-    zip(texts, completions).map { text, completion in
-      OracleQuestion(
-        prompt: text.prompt,
-        completions: [model.folder.tokenizer.decode(completion.tokens), text.chosen],
-        areEnded: [completion.isEnded, true])
-    })
+  let questions = zip(texts, completions).map { text, completion in
+    OracleQuestion(
+      prompt: text.prompt,
+      completions: [model.folder.tokenizer.decode(completion.tokens), text.chosen],
+      areEnded: [completion.isEnded, true])
+  }
+  let rewards = try judges.reward?.score(questions)
+  let answers = try judges.judge?.score(questions) ?? rewards
+  func scores(_ answers: [OracleAnswer]?, _ index: Int) -> [Double]? {
+    guard let answers, case .scores(let values) = answers[index] else { return nil }
+    return values
+  }
   return rows.indices.map { index in
-    var scores: [Double]?
-    if let answers, case .scores(let values) = answers[index] { scores = values }
-    return EvaluatedPair(
+    EvaluatedPair(
       logs: logs[index], references: references?[index], completion: completions[index],
-      completionReference: completionReferences?[index][0], scores: scores)
+      completionReference: completionReferences?[index][0], scores: scores(answers, index),
+      rewards: scores(rewards, index))
   }
 }
 
@@ -185,6 +229,7 @@ private func record(_ pair: EvaluatedPair, text: TextRow, model: ModelFolder) ->
     "finish": .string(pair.completion.isEnded ? "eos" : "length"),
     "score": optional(pair.scores?[0]), "chosen_score": optional(pair.scores?[1]),
     "subset": text.subset.map { .string($0) } ?? .null,
+    "reward": optional(pair.rewards?[0]), "chosen_reward": optional(pair.rewards?[1]),
   ]
   return Array(json.text.utf8)
 }

@@ -117,6 +117,10 @@ func evaluationReport(
   report.add(
     "val/contain_eos_token",
     Estimate(shareOf: records.map { $0["finish"]?.string == "eos" ? 1 : 0 }))
+  if options.reward != nil {
+    report.add("eval_reward", Estimate(meanOf: finite(column("reward"))))
+    report.add("eval_reward/chosen", Estimate(meanOf: finite(column("chosen_reward"))))
+  }
   if let oracle {
     let scores = column("score")
     report.add("objective/scores", Estimate(meanOf: finite(scores)))
@@ -143,7 +147,7 @@ func evaluationReport(
 }
 
 /// Accuracies by subset, where the data names subsets.
-private func addSubsets(_ records: [JSON], margins: [Double], to report: inout EvaluationReport) {
+func addSubsets(_ records: [JSON], margins: [Double], to report: inout EvaluationReport) {
   let rows = zip(records, margins).compactMap { record, margin in
     record["subset"]?.string.map {
       (subset: $0, isRight: margin > 0 ? 1 : margin == 0 ? 0.5 : 0)
@@ -183,7 +187,7 @@ func checkFolderCanBeMade(_ path: String) throws(DataError) {
   }
 }
 
-/// Writes the three files of an evaluation.
+/// Writes figures and pairs of an evaluation.
 func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: String) throws {
   do {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -194,6 +198,10 @@ func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: Stri
     Array((report.json.indentedText + "\n").utf8), path: folder + "/metrics.json")
   try writeFileAtomically(
     Array(records.map { $0.text + "\n" }.joined().utf8), path: folder + "/pairs.jsonl")
+}
+
+/// Writes the generations of an evaluation into its folder.
+func writeGenerations(_ records: [JSON], folder: String) throws(CheckpointError) {
   let generations = records.map { record -> String in
     let line: JSON = [
       "prompt": record["prompt"] ?? .null, "completion": record["completion"] ?? .null,

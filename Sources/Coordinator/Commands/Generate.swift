@@ -6,8 +6,10 @@ import Worker
 
 /// What `sail generate` is asked.
 public struct GenerateOptions: Sendable {
-  /// Model folder.
+  /// Model folder or adapter folder.
   public var model: String
+  /// Folder of the base model of adapter folders, nil for the one that each names.
+  public var base: String?
   /// Lines with a prompt.
   public var data: DataOptions
   /// File to write.
@@ -25,10 +27,12 @@ public struct GenerateOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, data: DataOptions, output: String, samples: Int, maxNewTokens: Int,
+    model: String, base: String? = nil, data: DataOptions, output: String, samples: Int,
+    maxNewTokens: Int,
     temperature: Double, topP: Double, topK: Int, seed: UInt64, threads: Int?
   ) {
     self.model = model
+    self.base = base
     self.data = data
     self.output = output
     self.samples = samples
@@ -59,10 +63,13 @@ public func generate(
     return try options.data.rows(for: .prompts(keepingResponses: false))
   }
   let model = try LoadedModel(
-    path: options.model, reference: nil, threads: .init(options.threads),
+    path: options.model, use: .probabilities("sail generate"), base: options.base, reference: nil,
+    threads: .init(options.threads),
     communicator: communicator)
   let prompts = try communicator.agree {
-    try everyRow(try options.data.texts(rows, for: model.folder), of: model.folder).map(\.prompt)
+    try everyPrompt(
+      try options.data.texts(rows, for: model.folder), of: model.folder,
+      maxNewTokens: options.maxNewTokens)
   }
   let settings = GenerationSettings(
     rule: options.rule, maxNewTokens: options.maxNewTokens, endTokens: model.folder.endTokens)
@@ -91,4 +98,16 @@ private func line(_ prompt: DataText, _ samples: [Completion], _ model: ModelFol
     "logps": .array(samples.map { .number($0.logProbability) }),
     "finish": .array(samples.map { .string($0.isEnded ? "eos" : "length") }),
   ]
+}
+
+/// All prompts as token ids; one without tokens is an error, as is one too long to be answered.
+private func everyPrompt(
+  _ texts: [TextRow], of model: ModelFolder, maxNewTokens: Int
+) throws -> [[Int32]] {
+  let prompts = try everyRow(texts, of: model).map(\.prompt)
+  for (text, prompt) in zip(texts, prompts) {
+    try model.checkPositions(
+      prompt.count + maxNewTokens, "\(text.place) and its new tokens have")
+  }
+  return prompts
 }

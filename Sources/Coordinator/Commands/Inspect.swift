@@ -25,6 +25,7 @@ public func inspect(
   if holds("MANIFEST") || holds("state.json") {
     return try describeCheckpoint(path, verifies: verifies)
   }
+  if holds("adapter_config.json") { return try describeAdapter(path) }
   if holds("config.json") { return try describeModel(path) }
   if holds("checkpoints") {
     let newest = try newestCheckpoint(in: path + "/checkpoints")
@@ -66,7 +67,7 @@ private func describeCheckpoint(_ path: String, verifies: Bool) throws -> String
 
 private func describeModel(_ path: String) throws -> String {
   let model = try ModelFolder(path: path)
-  let stored = try model.storedWeights()
+  let stored = try model.storedWeights(in: path)
   let c = model.configuration
   // Every tensor that the architecture needs must be there with its shape.
   for parameter in model.table.parameters {
@@ -85,15 +86,33 @@ private func describeModel(_ path: String) throws -> String {
   let type = stored.numberType?.rawValue ?? "no"
   let windows = Set(c.windows.compactMap { $0 }).sorted().map(String.init)
   let window = windows.isEmpty ? "" : ", sliding window \(windows.joined(separator: ", "))"
-  let embeddings = c.tiesEmbeddings ? "tied" : "untied"
+  let embeddings =
+    c.scoreHead.map { "reward head \($0.name)" }
+    ?? (c.tiesEmbeddings ? "tied embeddings" : "untied embeddings")
   let endings = ends.isEmpty ? "none" : ends.joined(separator: ", ")
   return """
-    \(c.family.modelType) decoder, \(model.table.parameterCount) parameters in \(stored.tensors.count) tensors, \
-    \(type) numbers
+    \(c.family.modelType) decoder, \(model.table.parameterCount) parameters in \
+    \(stored.tensors.count) tensors, \(type) numbers
     layers \(c.layerCount), hidden \(c.hiddenSize), feed-forward \(c.intermediateSize), heads \
     \(c.heads.queryCount) query and \(c.heads.keyValueCount) key/value of \(c.heads.size)
-    vocabulary \(c.vocabularySize) (tokenizer \(model.tokenizer.vocabularySize)), \(embeddings) \
-    embeddings\(window)
+    vocabulary \(c.vocabularySize) (tokenizer \(model.tokenizer.vocabularySize)), \(embeddings)\
+    \(window)
     end tokens: \(endings)
+    """
+}
+
+private func describeAdapter(_ path: String) throws -> String {
+  let model = try ModelFolder(path: path)
+  guard let adapter = model.adapter else {
+    throw ModelError("\(path): adapter_config.json cannot be read")
+  }
+  let c = adapter.configuration
+  let base = try AdapterFolder.namedBase(of: path) ?? "not named"
+  return """
+    low-rank adapter, rank \(c.rank), alpha \(c.alpha)\(c.isRankStabilized ? ", rank-stabilised" : ""), \
+    dropout \(c.dropout), \(adapter.table.parameterCount) parameters in \
+    \(adapter.table.parameters.count) tensors
+    targets: \(c.targets.joined(separator: ", "))
+    base model: \(base)
     """
 }

@@ -3,42 +3,72 @@ import Model
 import Tensor
 import Worker
 
+/// What a command needs of its model.
+enum ModelUse {
+  /// Probabilities of tokens; the name is the command's.
+  case probabilities(String)
+  /// A reward model's scores.
+  case scores
+  /// Either of them.
+  case either
+}
+
 /// A model for a command that does not train, with an optional reference.
 struct LoadedModel {
   let folder: ModelFolder
   let reference: ModelFolder?
   let memory: ModelMemory
   let worker: RankWorker
-  /// A judge that is a model.
-  let judge: Oracle?
+  /// Oracles that are models, in the order they were asked for.
+  let oracles: [Oracle]
 
-  /// Reads models and weights; a judge that is a model is compared with its own reference, else with
-  /// the model's; collective.
+  /// Reads models and weights; an oracle that is compared with something has its own reference, else the
+  /// model's; collective.
+  ///
+  /// - Parameters:
+  ///   - path: model folder or adapter folder.
+  ///   - use: what the command needs of it.
+  ///   - base: folder of the base model of adapter folders, nil for the one that each names.
+  ///   - referencePath: reference folder, nil for none.
+  ///   - oracles: oracles that are models.
+  ///   - threads: threads a rank.
+  ///   - communicator: all ranks.
+  /// - Throws: what is wrong with a folder.
   init(
-    path: String, reference referencePath: String?,
-    judge judgeSettings: RunConfiguration.OracleModel? = nil,
+    path: String, use: ModelUse, base: String? = nil, reference referencePath: String?,
+    oracles: [RunConfiguration.OracleModel] = [],
     threads: RunConfiguration.ThreadCount, communicator: borrowing Communicator
   ) throws {
-    let folders = try communicator.agree {
-      let folder = try ModelFolder(path: path)
-      let reference = try referencePath.map { try ModelFolder(path: $0) }
+    let (folder, reference, folders) = try communicator.agree {
+      let folder = try ModelFolder(path: path, base: base)
+      let reference = try referencePath.map { try ModelFolder(path: $0, base: base) }
+      switch use {
+      case .probabilities(let command): try folder.requireVocabularyHead(for: command)
+      case .scores: try folder.requireScoreHead()
+      case .either: break
+      }
+      try reference?.requireVocabularyHead(for: "--reference")
       if let reference { try folder.checkVocabulary(of: reference) }
-      let judge = try judgeSettings.map { try OracleFolders($0, fallback: reference) }
-      return (folder, reference, judge)
+      return (
+        folder, reference, try oracles.map { try OracleFolders($0, fallback: reference) }
+      )
     }
-    folder = folders.0
-    reference = folders.1
+    self.folder = folder
+    self.reference = reference
     memory = try ModelMemory(
-      policy: folder, reference: reference, others: folders.2?.models ?? [], hasGradient: false,
-      communicator: communicator)
-    try readWeights(of: folder, into: memory.policy, communicator: communicator)
-    if let reference, let weights = memory.reference {
-      try readWeights(of: reference, into: weights, communicator: communicator)
-    }
-    try folders.2?.fillWeights(memory, communicator: communicator)
+      policy: ModelRequest("policy", frozen: folder),
+      reference: reference.map { ModelRequest("reference", frozen: $0) },
+      others: folders.flatMap(\.models), hasGradient: false, communicator: communicator)
     let compute = Compute(threadCount: try threadCount(threads, communicator: communicator))
+    try memory.fill(pool: compute.pool, communicator: communicator)
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
-    judge = try folders.2.map { [memory] in try $0.oracle(memory, compute: compute) }
+    var rest = memory.others[...]
+    var made: [Oracle] = []
+    for folder in folders {
+      made.append(try folder.oracle(rest, reference: memory.reference, compute: compute))
+      rest = rest.dropFirst(folder.models.count)
+    }
+    self.oracles = made
   }
 }
 

@@ -6,8 +6,10 @@ import Model
 
 /// What `sail score` is asked.
 public struct ScoreOptions: Sendable {
-  /// Model folder.
+  /// Model folder or adapter folder.
   public var model: String
+  /// Folder of the base model of adapter folders, nil for the one that each names.
+  public var base: String?
   /// Preference pairs.
   public var data: DataOptions
   /// File to write.
@@ -19,9 +21,11 @@ public struct ScoreOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, data: DataOptions, output: String, reference: String?, threads: Int?
+    model: String, base: String? = nil, data: DataOptions, output: String, reference: String?,
+    threads: Int?
   ) {
     self.model = model
+    self.base = base
     self.data = data
     self.output = output
     self.reference = reference
@@ -50,7 +54,9 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
     return try options.data.rows(for: .pairs())
   }
   let model = try LoadedModel(
-    path: options.model, reference: options.reference, threads: .init(options.threads),
+    path: options.model, use: .probabilities("sail score"), base: options.base,
+    reference: options.reference,
+    threads: .init(options.threads),
     communicator: communicator)
   let rows = try communicator.agree {
     try everyPair(try options.data.texts(lines, for: model.folder), of: model.folder)

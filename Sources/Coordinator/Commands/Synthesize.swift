@@ -1,4 +1,3 @@
-import Checkpoint
 import Synthetic
 
 /// What `sail synthesize` is asked; nil leaves a default.
@@ -36,17 +35,4 @@ public struct SynthesizeOptions: Sendable {
 public func synthesize(_ options: SynthesizeOptions, progress: (String) -> Void) throws {
   try SyntheticDataSet.write(
     options.settings, folder: options.folder, progress: progress)
-}
-
-/// Writes a checkpoint as a model folder, its number type by name ("f32", "bf16", "f16").
-///
-/// - Parameters:
-///   - checkpoint: a `step-…` folder of a run.
-///   - output: the folder to write.
-///   - type: name of the number type, nil for that of the run's starting folder.
-/// - Throws: what is wrong with the checkpoint or the output.
-public func export(checkpoint: String, output: String, type: String?) throws {
-  try export(
-    checkpoint: checkpoint, output: output,
-    type: type.flatMap { NumberType(rawValue: $0.uppercased()) })
 }

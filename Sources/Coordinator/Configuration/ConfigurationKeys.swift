@@ -10,7 +10,7 @@ enum ConfigurationKeys {
         "checkpoint", "reference_cache", "threads", "memory", "seed", "output",
       ]
     ),
-    ("model", ["config", "tokenizer", "seed"]),
+    ("model", ["config", "tokenizer", "seed", "adapter", "base"]),
     (
       "data",
       [
@@ -31,7 +31,13 @@ enum ConfigurationKeys {
     ("sail.ddp", ["fraction", "preference_coefficient", "labels"]),
     ("sail.dpp", ["fraction", "response_coefficient", "preference_coefficient", "labels"]),
     ("sail.dpr", ["fraction", "response_coefficient", "labels"]),
-    ("oracle", ["model", "command", "rule", "reference", "beta", "timeout", "restarts"]),
+    (
+      "oracle",
+      [
+        "model", "command", "rule", "reference", "beta", "reverse", "end_token", "timeout",
+        "restarts",
+      ]
+    ),
     (
       "generation",
       ["temperature", "top_p", "top_k", "max_new_tokens", "missing_eos_penalty", "every"]
@@ -44,7 +50,7 @@ enum ConfigurationKeys {
         "eps", "momentum", "alpha",
       ]
     ),
-    ("adapter", ["rank", "alpha", "targets", "dropout"]),
+    ("adapter", ["rank", "alpha", "targets", "dropout", "rslora"]),
     ("evaluate", ["every", "pairs", "generations"]),
     ("samples", ["every", "rows"]),
     ("checkpoint", ["every", "keep"]),

@@ -46,15 +46,20 @@ extension RunConfiguration {
   }
 
   /// A low-rank adapter (LoRA).
+  ///
+  /// What is nil is that of the adapter folder that the run goes on from, else the default of a new
+  /// adapter.
   public struct AdapterSettings: Sendable, Equatable {
-    /// The rank.
-    public var rank = 64
-    /// The scale's numerator: the update is multiplied by alpha / rank.
-    public var alpha = 16.0
-    /// Which projections have one.
-    public var targets = AdapterTargets.all
-    /// The probability that an input is dropped.
-    public var dropout = 0.0
+    /// The rank; 64 by default.
+    public var rank: Int?
+    /// The scale's numerator: the update is multiplied by alpha / rank; 16 by default.
+    public var alpha: Double?
+    /// Which projections have one; all by default.
+    public var targets: AdapterTargets?
+    /// The probability that an input is dropped; 0 by default.
+    public var dropout: Double?
+    /// Whether the update is multiplied by alpha / √rank instead; false by default.
+    public var rslora: Bool?
   }
 
   /// Which projections an adapter sits on.
@@ -90,8 +95,19 @@ extension RunConfiguration.OptimizerSettings {
 
 extension RunConfiguration.AdapterSettings {
   init(reading section: ConfigurationSection) throws(ConfigurationError) {
-    try section.read("rank", into: &rank, atLeast: 1)
-    try section.read("alpha", into: &alpha, .above(0))
+    if section.value("rank") != nil {
+      var value = 0
+      try section.read("rank", into: &value, atLeast: 1)
+      guard value <= 65536 else {
+        throw ConfigurationError("adapter.rank must be at most 65536, found \(value)")
+      }
+      rank = value
+    }
+    if section.value("alpha") != nil {
+      var value = 0.0
+      try section.read("alpha", into: &value, .above(0))
+      alpha = value
+    }
     let expected = "all or a list of names"
     if let value = try section.written("targets", expected) {
       if case .scalar("all", _) = value.content {
@@ -100,6 +116,15 @@ extension RunConfiguration.AdapterSettings {
         targets = .named(try section.texts("targets", expected))
       }
     }
-    try section.read("dropout", into: &dropout, .fromBelow(0, 1))
+    if section.value("dropout") != nil {
+      var value = 0.0
+      try section.read("dropout", into: &value, .fromBelow(0, 1))
+      dropout = value
+    }
+    if section.value("rslora") != nil {
+      var value = false
+      try section.read("rslora", into: &value)
+      rslora = value
+    }
   }
 }

@@ -1,7 +1,7 @@
 extension RunConfiguration {
   /// Who scores completions.
   public enum OracleSource: Sendable, Equatable {
-    /// Another model's implicit reward.
+    /// A reward model, or another model's implicit reward.
     case model(OracleModel)
     /// A program, spoken to in JSON lines.
     case command(OracleCommand)
@@ -9,20 +9,32 @@ extension RunConfiguration {
     case rule(String)
   }
 
-  /// A model whose implicit reward β · log π/π_ref scores completions.
+  /// A model that scores completions; the folder's class says how.
+  ///
+  /// A reward model has a head for it; of a causal language model it is the implicit reward
+  /// β · log π/π_ref.
   public struct OracleModel: Sendable, Equatable {
-    /// The folder of a causal language model.
+    /// The folder of the model.
     public var folder: String
-    /// The folder of its reference; nil is the run's own reference.
+    /// The folder of a causal model's reference; nil is the run's own reference.
     public var reference: String?
-    /// β, that of the objective unless given.
+    /// β of the implicit reward, that of the objective unless given.
     public var beta: Double
+    /// Takes the opposite of a reward model's output, as of a cost.
+    public var isReversed: Bool
+    /// Puts a reward model's end token behind completions that ended by themselves.
+    public var addsEndToken: Bool
 
     /// A model from its parts.
-    public init(folder: String, reference: String?, beta: Double) {
+    public init(
+      folder: String, reference: String?, beta: Double, isReversed: Bool = false,
+      addsEndToken: Bool = false
+    ) {
       self.folder = folder
       self.reference = reference
       self.beta = beta
+      self.isReversed = isReversed
+      self.addsEndToken = addsEndToken
     }
   }
 
@@ -62,7 +74,7 @@ extension RunConfiguration.OracleSource {
     for key in ["timeout", "restarts"] where kind != "command" {
       try refuse(key, of: "command", beside: kind, in: section)
     }
-    for key in ["reference", "beta"] where kind != "model" {
+    for key in ["reference", "beta", "reverse", "end_token"] where kind != "model" {
       try refuse(key, of: "model", beside: kind, in: section)
     }
     switch kind {
@@ -86,10 +98,12 @@ extension RunConfiguration.OracleSource {
 
 extension RunConfiguration.OracleModel {
   init(reading section: ConfigurationSection, beta: Double) throws(ConfigurationError) {
-    folder = try section.required("model", "the folder of a causal language model")
-    reference = try section.text("reference", "a folder")
-    self.beta = beta
+    self.init(
+      folder: try section.required("model", "the folder of a reward model or a causal model"),
+      reference: try section.text("reference", "a folder"), beta: beta)
     try section.read("beta", into: &self.beta, .above(0))
+    try section.read("reverse", into: &isReversed)
+    try section.read("end_token", into: &addsEndToken)
   }
 }
 
@@ -108,7 +122,8 @@ extension RunConfiguration.OracleSource {
     case .model(let model):
       [
         "model": .text(model.folder), "reference": .text(model.reference),
-        "beta": .number(model.beta),
+        "beta": .number(model.beta), "reverse": .truth(model.isReversed),
+        "end_token": .truth(model.addsEndToken),
       ]
     case .command(let command):
       [

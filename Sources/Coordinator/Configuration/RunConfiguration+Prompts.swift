@@ -7,3 +7,15 @@ extension RunConfiguration {
       && abs(1 - online) <= RunConfiguration.fractionTolerance
   }
 }
+
+extension RunConfiguration {
+  /// Whether the run draws completions: for training or for evaluation.
+  var generates: Bool {
+    let isOnline = method == .sail && sail.dpp.fraction + sail.dpr.fraction > 0
+    let drawsFromReference = objective.revkl > 0 && objective.revklOn == .reference
+    let evaluates =
+      method != .sft && evaluate.generations > 0
+      && (!data.eval.isEmpty || data.evalFraction > 0)
+    return isOnline || drawsFromReference || evaluates
+  }
+}

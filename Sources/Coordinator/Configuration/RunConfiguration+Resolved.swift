@@ -34,7 +34,8 @@ extension RunConfiguration {
 extension RunConfiguration.ModelSource {
   fileprivate var resolved: ResolvedValue {
     switch self {
-    case .folder(let path): .text(path)
+    case .folder(let path, nil): .text(path)
+    case .folder(let path, let base?): ["adapter": .text(path), "base": .text(base)]
     case .random(let config, let tokenizer, let seed):
       ["config": .text(config), "tokenizer": .text(tokenizer), "seed": .number(seed)]
     }
@@ -141,12 +142,14 @@ extension RunConfiguration.AdapterSettings {
   fileprivate var resolved: ResolvedValue {
     let names: ResolvedValue =
       switch targets {
+      case nil: .none
       case .all: .text("all")
       case .named(let names): .list(names.map { .text($0) })
       }
     return [
-      "rank": .number(rank), "alpha": .number(alpha), "targets": names,
-      "dropout": .number(dropout),
+      "rank": rank.map { .number($0) } ?? .none, "alpha": alpha.map { .number($0) } ?? .none,
+      "targets": names, "dropout": dropout.map { .number($0) } ?? .none,
+      "rslora": rslora.map { .truth($0) } ?? .none,
     ]
   }
 }

@@ -42,12 +42,6 @@ extension RunConfiguration.ThreadCount {
 }
 
 extension RunConfiguration.MemoryLimit {
-  /// Units by the end of the text, longest first; decimal as disks and DESIGN.md count, or binary.
-  private static let units: [(suffix: String, bytes: Int)] = [
-    ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("KB", 1000),
-    ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000), ("B", 1),
-  ]
-
   init(reading root: ConfigurationSection) throws(ConfigurationError) {
     self = .auto
     let expected = "auto or a size with its unit, such as 6GB"
@@ -56,11 +50,7 @@ extension RunConfiguration.MemoryLimit {
       throw root.mismatch("memory", value, expected)
     }
     if text == "auto" { return }
-    guard let unit = Self.units.first(where: { text.hasSuffix($0.suffix) }),
-      let amount = ConfigurationSection.number(
-        text.dropLast(unit.suffix.count).filter { $0 != " " }),
-      let bytes = Int(exactly: (amount * Double(unit.bytes)).rounded()), bytes > 0
-    else { throw root.mismatch("memory", value, expected) }
+    guard let bytes = byteCount(of: text) else { throw root.mismatch("memory", value, expected) }
     self = .bytes(bytes)
   }
 
@@ -69,10 +59,26 @@ extension RunConfiguration.MemoryLimit {
     switch self {
     case .auto: return "auto"
     case .bytes(let bytes):
-      for unit in Self.units.reversed() where !unit.suffix.contains("i") {
+      for unit in byteUnits.reversed() where !unit.suffix.contains("i") {
         if unit.bytes > 1, bytes % unit.bytes == 0 { return "\(bytes / unit.bytes)\(unit.suffix)" }
       }
       return "\(bytes)B"
     }
   }
+}
+
+/// Units by the end of the text, longest first; decimal as disks and DESIGN.md count, or binary.
+private let byteUnits: [(suffix: String, bytes: Int)] = [
+  ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("KB", 1000),
+  ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000), ("B", 1),
+]
+
+/// The bytes of a size with its unit, such as 5GB or 200 MiB; nil if it is none.
+public func byteCount(of text: String) -> Int? {
+  guard let unit = byteUnits.first(where: { text.hasSuffix($0.suffix) }),
+    let amount = ConfigurationSection.number(
+      text.dropLast(unit.suffix.count).filter { $0 != " " }),
+    let bytes = Int(exactly: (amount * Double(unit.bytes)).rounded()), bytes > 0
+  else { return nil }
+  return bytes
 }

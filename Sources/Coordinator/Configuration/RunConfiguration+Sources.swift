@@ -1,8 +1,9 @@
 extension RunConfiguration {
   /// Where the weights come from.
   public enum ModelSource: Sendable, Equatable {
-    /// A Hugging Face folder.
-    case folder(String)
+    /// A Hugging Face folder, or a PEFT adapter folder with the folder of its base model, nil for the one
+    /// that it names.
+    case folder(String, base: String? = nil)
     /// Random weights for a `config.json`, with a tokenizer (file or folder) and a seed.
     case random(config: String, tokenizer: String, seed: UInt64)
   }
@@ -14,10 +15,26 @@ extension RunConfiguration.ModelSource {
   ) throws(ConfigurationError) {
     guard case .mapping = value.content else {
       self = .folder(
-        try root.text("model", value, "a folder or a mapping of config, tokenizer, seed"))
+        try root.text(
+          "model", value, "a folder, a mapping of config, tokenizer, seed, or of adapter, base"))
       return
     }
     let section = try ConfigurationSection(value, path: "model")
+    if section.value("adapter") != nil {
+      for key in ["config", "tokenizer", "seed"] where section.value(key) != nil {
+        throw ConfigurationError(
+          value.place,
+          "model.\(key) goes with model.config only, not with model.adapter; leave it out")
+      }
+      self = .folder(
+        try section.required("adapter", "an adapter folder"),
+        base: try section.text("base", "the folder of the adapter's base model"))
+      return
+    }
+    guard section.value("base") == nil else {
+      throw ConfigurationError(
+        value.place, "model.base goes with model.adapter only; leave it out")
+    }
     var seed: UInt64 = 1
     try section.read("seed", into: &seed)
     self = .random(

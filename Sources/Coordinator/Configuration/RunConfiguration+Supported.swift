@@ -6,8 +6,9 @@ extension RunConfiguration {
     func refuse(_ setting: String, _ instead: String) -> ConfigurationError {
       ConfigurationError("\(setting) is not implemented in this version; \(instead)")
     }
-    if method == .reward { throw refuse("method: reward", "use sft, dpo or sail") }
-    if adapter != nil { throw refuse("adapter", "leave it out to train all weights") }
+    if method == .reward, adapter != nil {
+      throw refuse("adapter with method: reward", "leave out the adapter: all weights are trained")
+    }
     if precision != .f32 { throw refuse("precision: \(precision.rawValue)", "use f32") }
     if case .folder(let folder) = referenceCache {
       throw refuse("reference_cache: \(folder)", "use off")

@@ -77,6 +77,11 @@ extension RunConfiguration {
 }
 
 extension RunConfiguration {
+  /// Whether the method compares the policy with a frozen reference, and may ask an oracle.
+  var comparesWithReference: Bool { method == .dpo || method == .sail }
+}
+
+extension RunConfiguration {
   /// The longest run in epochs, so that a step count fits its number type.
   static let largestEpochs = 1e6
 

@@ -1,44 +1,75 @@
 import Checkpoint
 import Foundation
 import JSONText
+import Model
 
-/// Writes a Hugging Face model folder: weights, configuration, tokenizer.
-///
-/// The folder appears whole or not at all; one that exists is replaced.
-/// - Parameters:
-///   - folder: what to write.
-///   - placements: the weights' tensors.
-///   - weights: the flat allocation.
-///   - type: number type of the file.
-///   - assets: files that go along; `config.json` gets the number type.
-/// - Throws: `CheckpointError` or `DataError` if the folder cannot be written.
-func writeModelFolder(
-  _ folder: String, placements: [TensorPlacement], weights: UnsafeBufferPointer<Float>,
-  type: NumberType, assets: [(name: String, bytes: [UInt8])]
-) throws {
-  let manager = FileManager.default
-  let partial = PendingFolder.partialPath(for: folder)
-  try removeFolder(partial)
-  do {
-    try manager.createDirectory(atPath: partial, withIntermediateDirectories: true)
-  } catch {
-    throw DataError(partial, "the folder cannot be made: \(error.localizedDescription)")
+/// Weights and files that make a Hugging Face model folder or a PEFT adapter folder.
+struct ExportedFolder {
+  /// The tensors.
+  var placements: [TensorPlacement]
+  /// The flat allocation.
+  var weights: UnsafeBufferPointer<Float>
+  /// File name of the weights before `.safetensors`.
+  var stem = "model"
+  /// Files that go along; `config.json` gets the number type.
+  var assets: [(name: String, bytes: [UInt8])]
+
+  /// Writes the folder; it appears whole or not at all, one that exists is replaced.
+  ///
+  /// - Parameters:
+  ///   - folder: what to write.
+  ///   - type: number type of the weights.
+  ///   - shardBytes: the most bytes of numbers in a file, unless one tensor is larger.
+  /// - Throws: `CheckpointError` or `DataError` if the folder cannot be written.
+  func write(to folder: String, type: NumberType, shardBytes: Int = 5_000_000_000) throws {
+    let manager = FileManager.default
+    let partial = PendingFolder.partialPath(for: folder)
+    try removeFolder(partial)
+    do {
+      try manager.createDirectory(atPath: partial, withIntermediateDirectories: true)
+    } catch {
+      throw DataError(partial, "the folder cannot be made: \(error.localizedDescription)")
+    }
+    try writeSafetensors(
+      placements: placements, from: weights, type: type, shardBytes: shardBytes, folder: partial,
+      stem: stem)
+    for asset in assets {
+      let bytes =
+        asset.name == "config.json"
+        ? try configuration(asset.bytes, numberType: type) : asset.bytes
+      try writeFileAtomically(bytes, path: "\(partial)/\(asset.name)")
+    }
+    let old = "\(partial)-replaced"
+    do {
+      if manager.fileExists(atPath: folder) { try manager.moveItem(atPath: folder, toPath: old) }
+      try manager.moveItem(atPath: partial, toPath: folder)
+    } catch {
+      throw DataError(folder, "the folder cannot be written: \(error.localizedDescription)")
+    }
+    try removeFolder(old)
   }
-  try writeSafetensors(placements: placements, from: weights, type: type, folder: partial)
-  for asset in assets {
-    let bytes =
-      asset.name == "config.json"
-      ? try configuration(asset.bytes, numberType: type) : asset.bytes
-    try writeFileAtomically(bytes, path: "\(partial)/\(asset.name)")
+}
+
+extension ModelFolder {
+  /// The folder of a trained adapter: PEFT's files and the tokenizer.
+  func exportedAdapter(
+    _ adapter: AdapterConfiguration, _ table: AdapterTable, weights: UnsafeBufferPointer<Float>
+  ) -> ExportedFolder {
+    let ofBase = ["config.json", "generation_config.json"]
+    return ExportedFolder(
+      placements: table.placements, weights: weights, stem: "adapter_model",
+      assets: assets.filter { !ofBase.contains($0.name) } + [adapterAsset(adapter)])
   }
-  let old = "\(partial)-replaced"
-  do {
-    if manager.fileExists(atPath: folder) { try manager.moveItem(atPath: folder, toPath: old) }
-    try manager.moveItem(atPath: partial, toPath: folder)
-  } catch {
-    throw DataError(folder, "the folder cannot be written: \(error.localizedDescription)")
+
+  /// An adapter's `adapter_config.json`, its base named by a path that is good from anywhere.
+  func adapterAsset(_ adapter: AdapterConfiguration) -> (name: String, bytes: [UInt8]) {
+    let base: String
+    switch weightSource {
+    case .folder(let path): base = URL(fileURLWithPath: path).standardizedFileURL.path
+    case .random(let configuration, _): base = configuration
+    }
+    return ("adapter_config.json", Array((adapter.json(base: base).indentedText + "\n").utf8))
   }
-  try removeFolder(old)
 }
 
 /// A configuration whose number type is the one that is written, else byte for byte.

@@ -1,26 +1,64 @@
-import Comm
 import JSONText
 import Model
 import Tensor
 import Worker
 
-/// The folders of an oracle that is another model's implicit reward, all but their weights.
+/// The folders of an oracle that is another model, all but their weights: a reward model, or a causal
+/// language model with what its implicit reward is compared with.
 struct OracleFolders {
-  let model: ModelFolder
-  /// nil: the reference of the run or command serves, whose weights are there already.
-  let reference: ModelFolder?
-  let beta: Double
+  /// What gives the score.
+  private enum Kind {
+    /// The reward head's output.
+    case score(isReversed: Bool, endToken: Int32?)
+    /// β · log π/π_ref; without a reference of its own that of the run or command serves, whose weights
+    /// are there already.
+    case implicit(reference: ModelFolder?, beta: Double)
+  }
 
-  /// Reads the folders' configurations and the tokenizer.
+  let model: ModelFolder
+  private let kind: Kind
+
+  /// Reads the folders' configurations and the tokenizer; the model's class says what it is.
   ///
   /// - Parameters:
   ///   - settings: which folders.
   ///   - fallback: the reference that serves if the settings name none.
-  /// - Throws: what is wrong with a folder; `ModelError` if the two do not share a vocabulary.
+  /// - Throws: what is wrong with a folder; `ModelError` if the two do not share a vocabulary;
+  ///   `ConfigurationError` for a setting that the kind of model does not have.
   init(_ settings: RunConfiguration.OracleModel, fallback: ModelFolder?) throws {
-    model = try Self.causalModel(settings.folder)
-    reference = try settings.reference.map { try Self.causalModel($0) }
-    beta = settings.beta
+    model = try ModelFolder(path: settings.folder)
+    if model.configuration.scoreHead != nil {
+      kind = try Self.score(settings, model: model)
+    } else {
+      kind = try Self.implicit(settings, model: model, fallback: fallback)
+    }
+  }
+
+  private static func score(
+    _ settings: RunConfiguration.OracleModel, model: ModelFolder
+  ) throws -> Kind {
+    if let reference = settings.reference {
+      throw ConfigurationError(
+        "\(settings.folder) is a reward model, which is compared with nothing; leave out the "
+          + "oracle's reference \(reference)")
+    }
+    return .score(
+      isReversed: settings.isReversed,
+      endToken: settings.addsEndToken ? try model.requireEndToken() : nil)
+  }
+
+  private static func implicit(
+    _ settings: RunConfiguration.OracleModel, model: ModelFolder, fallback: ModelFolder?
+  ) throws -> Kind {
+    for (name, isSet) in [
+      ("reverse", settings.isReversed), ("end_token", settings.addsEndToken),
+    ] where isSet {
+      throw ConfigurationError(
+        "\(settings.folder) has no reward head, so its implicit reward is the score; \(name) is a "
+          + "setting of reward models, leave it out")
+    }
+    let reference = try settings.reference.map { try ModelFolder(path: $0) }
+    try reference?.requireVocabularyHead(for: "an oracle's reference")
     guard let compared = reference ?? fallback else {
       throw ConfigurationError(
         "\(settings.folder): the implicit reward of this oracle needs a reference to compare "
@@ -35,46 +73,50 @@ struct OracleFolders {
         "\(compared.path): the oracle's reference has a vocab_size of \(sizes.1), the oracle "
           + "\(model.path) \(sizes.0); they must share their tokenizer: \(remedy)")
     }
+    return .implicit(reference: reference, beta: settings.beta)
   }
 
-  /// A folder that gives probabilities of tokens; a reward head is refused by its name.
-  private static func causalModel(_ path: String) throws -> ModelFolder {
-    let source = path + "/config.json"
-    let json = try parseJSON(try readFile(source, what: "model configuration"), source: source)
-    let names = (json["architectures"]?.elements ?? []).compactMap(\.string)
-    if let name = names.first(where: { $0.hasSuffix("ForSequenceClassification") }) {
-      throw ModelError(
-        "\(source): \(name): reward heads are not implemented in this version; give a "
-          + "…ForCausalLM folder, whose implicit reward is the score, or run the reward model in "
-          + "a program of its own and give that as the command")
-    }
-    return try ModelFolder(path: path)
-  }
-
-  /// The models whose weights the oracle needs beside those of the run, by name.
-  var models: [(name: String, folder: ModelFolder)] {
-    [("oracle", model)] + (reference.map { [("oracle's reference", $0)] } ?? [])
-  }
-
-  /// Reads the weights into the places that `models` got; collective.
-  func fillWeights(_ memory: ModelMemory, communicator: borrowing Communicator) throws {
-    for ((_, folder), weights) in zip(models, memory.others) {
-      try readWeights(of: folder, into: weights, communicator: communicator)
-    }
+  /// The models whose weights the oracle needs beside those of the run.
+  var models: [ModelRequest] {
+    let own = [ModelRequest("oracle", frozen: model)]
+    guard case .implicit(let reference?, _) = kind else { return own }
+    return own + [ModelRequest("oracle's reference", frozen: reference)]
   }
 
   /// The oracle on weights that were read.
-  func oracle(_ memory: ModelMemory, compute: Compute) throws -> Oracle {
-    let own = reference == nil ? memory.reference : memory.others.last
-    guard let weights = memory.others.first, let compared = own else {
-      throw ModelError("\(model.path): the oracle has no place for its weights")
+  ///
+  /// - Parameters:
+  ///   - weights: those of ``models``, in their order.
+  ///   - reference: the run's or command's own reference.
+  ///   - compute: threads and products of the rank.
+  /// - Returns: the oracle.
+  /// - Throws: `ModelError` if there are too few weights.
+  func oracle(
+    _ weights: ArraySlice<DecoderWeights>, reference: DecoderWeights?, compute: Compute
+  ) throws(ModelError) -> Oracle {
+    guard let own = weights.first else { throw noPlace }
+    switch kind {
+    case .score(let isReversed, let endToken):
+      return .reward(
+        RewardModel(model: own, isReversed: isReversed, compute: compute) {
+          [model] prompt, completion, isEnded in
+          model.rewardTokens(
+            prompt: prompt, completion: completion, endToken: isEnded ? endToken : nil)
+        })
+    case .implicit(let folder, let beta):
+      guard let compared = folder == nil ? reference : weights.dropFirst().first else {
+        throw noPlace
+      }
+      return .model(
+        ImplicitReward(
+          model: own, reference: compared, beta: beta, endToken: model.endToken, compute: compute
+        ) { [tokenizer = model.tokenizer] text, addSpecialTokens in
+          tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
+        })
     }
-    return .model(
-      ImplicitReward(
-        model: weights, reference: compared, beta: beta, endToken: model.endToken,
-        compute: compute
-      ) { [tokenizer = model.tokenizer] text, addSpecialTokens in
-        tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
-      })
+  }
+
+  private var noPlace: ModelError {
+    ModelError("\(model.path): the oracle has no place for its weights")
   }
 }

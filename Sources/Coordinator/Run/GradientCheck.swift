@@ -50,7 +50,7 @@ struct GradientCheck {
     (rows, groups) = try run.preparedRows(communicator: communicator, onPhase: onPhase)
     let slice = run.optimizer.slice
     weights = FloatBuffer(count: slice.count)
-    weights.base.update(from: run.memory.policy.base + slice.lowerBound, count: slice.count)
+    weights.base.update(from: run.trainedSlice, count: slice.count)
     direction = FloatBuffer(count: slice.count)
     start = try GradientCheck.results(run, rows, groups, communicator: communicator)
     let planned = rows
@@ -190,7 +190,7 @@ struct GradientCheck {
   private func moved(
     by step: Double, communicator: borrowing Communicator
   ) throws -> [PairResult] {
-    let target = run.memory.policy.base + run.optimizer.slice.lowerBound
+    let target = run.trainedSlice
     let factor = Float(step)
     for index in 0..<weights.count {
       target[index] = weights.base[index] + factor * direction.base[index]
@@ -228,7 +228,7 @@ struct GradientCheck {
     for group in stride(from: run.rank, to: groups.count, by: run.rankCount) {
       own += run.worker.pairGradient(
         groups[group].map { rows.rows[$0] }, objective: run.objective(for:),
-        reference: rows.references[group], addingTo: nil)
+        reference: rows.references[group], dropout: run.dropout, addingTo: nil)
     }
     return try communicator.allGather(own).joined().sorted { $0.index < $1.index }
   }

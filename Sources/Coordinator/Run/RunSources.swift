@@ -13,8 +13,10 @@ struct RunSources {
   let reference: ModelFolder?
   /// The oracle if it is a rule or a command.
   private let asked: Oracle?
-  /// The oracle if it is a model; nil for `method: sft`, which asks nobody.
+  /// The oracle if it is a model; nil for methods that ask nobody.
   private let oracleFolders: OracleFolders?
+  /// The adapter that is trained, nil where the weights are.
+  let adapter: AdapterRequest?
   /// Number type of the starting folder, which the result gets too.
   let numberType: NumberType
 
@@ -22,25 +24,53 @@ struct RunSources {
     self.configuration = configuration
     try configuration.checkSupported()
     try configuration.checkSizes()
-    switch configuration.model {
-    case .folder(let path):
-      model = try ModelFolder(path: path)
-      numberType = try SafetensorsFolder(path: path).numberType ?? .f32
-    case .random(let config, let tokenizer, _):
-      model = try ModelFolder(configuration: config, tokenizer: tokenizer)
-      numberType = .f32
+    var model =
+      switch configuration.model {
+      case .folder(let path, let base): try ModelFolder(path: path, base: base)
+      case .random(let config, let tokenizer, let seed):
+        try ModelFolder(configuration: config, tokenizer: tokenizer, seed: seed)
+      }
+    if configuration.method == .reward {
+      guard model.adapter == nil else {
+        throw ConfigurationError(
+          "\(model.path): method: reward on an adapter folder is not implemented in this version; "
+            + "merge it first (sail export --merge)")
+      }
+      model = try model.rewardStart(seed: configuration.seed)
+    } else {
+      try model.requireVocabularyHead(for: "method: \(configuration.method.rawValue)")
     }
-    let isSFT = configuration.method == .sft
-    if isSFT {
+    self.model = model
+    // An adapter folder goes on, whether the run file says more of it or not.
+    let settings = configuration.adapter ?? (model.adapter == nil ? nil : .init())
+    adapter = try settings.map { try model.trainedAdapter($0, seed: configuration.seed) }
+    switch model.weightSource {
+    case .folder(let path) where adapter == nil:
+      numberType = try SafetensorsFolder(path: path).numberType ?? .f32
+    default: numberType = .f32
+    }
+    let comparesWithReference = configuration.comparesWithReference
+    if !comparesWithReference {
       reference = nil
     } else if let path = configuration.reference {
       reference = try ModelFolder(path: path)
     } else {
       reference = model
     }
-    if let reference { try model.checkVocabulary(of: reference) }
+    if let reference {
+      try reference.requireVocabularyHead(for: "reference")
+      try model.checkVocabulary(of: reference)
+    }
+    for folder in [model] + (reference.map { [$0] } ?? []) {
+      let data = configuration.data
+      try folder.checkPositions(data.maxLength, "data.max_length allows")
+      let answered = data.maxPromptLength + configuration.generation.maxNewTokens
+      guard configuration.generates else { continue }
+      try folder.checkPositions(
+        answered, "data.max_prompt_length and generation.max_new_tokens allow")
+    }
     asked = try makeOracle(configuration.oracle)
-    if case .model(let settings) = configuration.oracle, !isSFT {
+    if case .model(let settings) = configuration.oracle, comparesWithReference {
       oracleFolders = try OracleFolders(settings, fallback: reference)
     } else {
       oracleFolders = nil
@@ -63,7 +93,9 @@ struct RunSources {
       where [".safetensors", ".json"].contains(where: name.hasSuffix) { add("\(folder)/\(name)") }
     }
     switch configuration.model {
-    case .folder(let path): addFolder(path)
+    case .folder(let path, _):
+      addFolder(path)
+      if case .folder(let base) = model.weightSource, base != path { addFolder(base) }
     case .random(let config, let tokenizer, _):
       add(config)
       if tokenizer.hasSuffix(".json") { add(tokenizer) } else { addFolder(tokenizer) }
@@ -74,33 +106,18 @@ struct RunSources {
   }
 
   /// Models of the oracle that need weights of their own.
-  var oracleModels: [(name: String, folder: ModelFolder)] { oracleFolders?.models ?? [] }
+  var oracleModels: [ModelRequest] { oracleFolders?.models ?? [] }
+
+  /// The policy: an adapter on frozen weights, or the weights.
+  var policy: ModelRequest {
+    ModelRequest(name: "policy", folder: model, adapter: adapter, changesWeights: adapter == nil)
+  }
 
   /// Who labels and judges, once the weights are read.
   func oracle(_ memory: ModelMemory, compute: Compute) throws -> Oracle? {
-    try oracleFolders.map { try $0.oracle(memory, compute: compute) } ?? asked
-  }
-
-  /// Reads or draws the starting weights of policy, reference and oracle; collective.
-  func fillWeights(
-    _ memory: ModelMemory, pool: ThreadPool, communicator: borrowing Communicator
-  ) throws {
-    switch configuration.model {
-    case .folder:
-      try readWeights(of: model, into: memory.policy, communicator: communicator)
-    case .random(_, _, let seed):
-      try drawWeights(memory.policy, seed: seed, pool: pool, communicator: communicator)
-    }
-    try oracleFolders?.fillWeights(memory, communicator: communicator)
-    guard let weights = memory.reference, let reference else { return }
-    if configuration.reference != nil {
-      try readWeights(of: reference, into: weights, communicator: communicator)
-    } else {
-      if communicator.nodeRank == 0 {
-        weights.base.update(from: memory.policy.base, count: model.table.floatCount)
-      }
-      try communicator.barrier()
-    }
+    try oracleFolders.map {
+      try $0.oracle(memory.others[...], reference: memory.reference, compute: compute)
+    } ?? asked
   }
 }
 

@@ -89,13 +89,15 @@ extension TrainingRun {
   func metrics(of outcome: StepOutcome) -> JSON {
     var line = MetricLine()
     line.add("step", outcome.step)
-    if configuration.method == .sft {
+    switch configuration.method {
+    case .sft:
       let tokens = outcome.completions.reduce(0) { $0 + $1.tokens }
       line.add("loss", -outcome.completions.reduce(0) { $0 + $1.logProbability } / tokens)
       line.add("entropy", outcome.completions.reduce(0) { $0 + $1.entropy } / tokens)
       line.add(
         "mean_token_accuracy", outcome.completions.reduce(0) { $0 + $1.correctTokens } / tokens)
-    } else {
+    case .reward: line.add("loss", meanOf: outcome.rewards.map(\.loss))
+    case .dpo, .sail:
       line.add(
         "loss",
         outcome.pairs.reduce(0) { $0 + $1.loss } / Double(configuration.batch.pairs))
@@ -105,7 +107,11 @@ extension TrainingRun {
     line.add("epoch", plan.epochs(steps: outcome.step))
     line.add("num_tokens", tokenCount)
     if !outcome.isApplied { line.add("update_skipped", 1) }
-    if configuration.method != .sft { addPairMetrics(outcome, to: &line) }
+    switch configuration.method {
+    case .sft: break
+    case .reward: line.addRewards(outcome.rewards)
+    case .dpo, .sail: addPairMetrics(outcome, to: &line)
+    }
     line.add("time/step", outcome.wallSeconds)
     for phase in StepPhase.allCases where phase != .checkpoint {
       line.add("time/\(phase.name)", outcome.seconds[phase.rawValue])

@@ -180,10 +180,7 @@ extension TrainingRun {
     }
     if isLeader {
       progress.show(step: step, of: stepCount, phase: "export", first: first, since: start)
-      try writeModelFolder(
-        folder.model, placements: model.placements,
-        weights: UnsafeBufferPointer(start: memory.policy.base, count: model.table.floatCount),
-        type: numberType, assets: model.assets)
+      try exportedFolder.write(to: folder.model, type: numberType)
       progress.note("done: \(step) steps; the model is in \(folder.model)")
     }
     try communicator.barrier()

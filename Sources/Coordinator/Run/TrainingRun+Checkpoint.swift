@@ -35,7 +35,8 @@ extension TrainingRun {
       }
       try FileManager.default.createDirectory(
         atPath: partial + "/assets", withIntermediateDirectories: false)
-      for asset in model.assets {
+      let adapter = memory.policy.adapter.map { model.adapterAsset($0.configuration) }
+      for asset in model.assets + (adapter.map { [$0] } ?? []) {
         try writeFileAtomically(asset.bytes, path: "\(partial)/assets/\(asset.name)")
       }
     }
@@ -44,7 +45,7 @@ extension TrainingRun {
     if !optimizer.slice.isEmpty {
       let name = sliceName(rank)
       let weights = UnsafeBufferPointer(
-        start: memory.policy.base + optimizer.slice.lowerBound, count: optimizer.slice.count)
+        start: trainedSlice, count: optimizer.slice.count)
       let digest = try writePlaneFile(
         [("weights", weights)]
           + optimizer.arrays.map {
@@ -68,7 +69,7 @@ extension TrainingRun {
   /// Whether all weights are numbers, looked at before they replace good ones.
   private func areWeightsFinite(communicator: borrowing Communicator) throws -> Bool {
     let own = worker.compute.squaredNorms(
-      memory.policy.base + optimizer.slice.lowerBound, count: optimizer.slice.count)
+      trainedSlice, count: optimizer.slice.count)
     return try communicator.allGather(own).joined().reduce(0, +).isFinite
   }
 
@@ -89,7 +90,7 @@ extension TrainingRun {
       "updates": .integer(Int64(optimizer.updateCount)),
       "previous_value": .number(previousValue),
       "non_finite_steps": .integer(Int64(nonFiniteCount)),
-      "floats": .integer(Int64(model.table.floatCount)),
+      "floats": .integer(Int64(memory.trained.count)),
       "number_type": .string(numberType.rawValue), "slices": .array(parts),
       "inputs": .object(inputDigests.map { JSON.Member(key: $0.file, value: .string($0.digest)) }),
     ]
@@ -108,16 +109,16 @@ extension TrainingRun {
   func restore(from path: String, communicator: borrowing Communicator) throws {
     try communicator.agree {
       let saved = try SavedState(folder: path)
-      guard saved.floatCount == model.table.floatCount else {
+      guard saved.floatCount == memory.trained.count else {
         throw CheckpointError(
           "\(path): the checkpoint has \(saved.floatCount) weights, the model "
-            + "\(model.table.floatCount); it belongs to another model")
+            + "\(memory.trained.count); it belongs to another model")
       }
       if isLeader { try saved.checkInputs(inputDigests) }
       try saved.read(
         "weights", range: optimizer.slice,
         into: UnsafeMutableBufferPointer(
-          start: memory.policy.base + optimizer.slice.lowerBound,
+          start: trainedSlice,
           count: optimizer.slice.count))
       for array in optimizer.arrays {
         try saved.read(
@@ -133,7 +134,7 @@ extension TrainingRun {
         try restorePendingRollouts(from: path + "/rollouts.jsonl")
       }
     }
-    try memory.memory.publish(array: ModelMemory.policyArray, slices: slices)
+    try memory.memory.publish(array: memory.trainedArray, slices: slices)
   }
 }
 

@@ -5,7 +5,7 @@ import Tensor
 extension TrainingRun {
   /// Makes this rank's slice of the weights visible to all; collective.
   func publishWeights() throws {
-    try memory.memory.publish(array: ModelMemory.policyArray, slices: slices)
+    try memory.memory.publish(array: memory.trainedArray, slices: slices)
   }
 
   /// Fills this rank's slice with keyed normal numbers, each times its tensor's root mean square.
@@ -21,18 +21,18 @@ extension TrainingRun {
     fillNormal(
       target.base - slice.lowerBound, count: slice.upperBound, deviation: 1, random: random,
       key: key, pairs: slice.lowerBound / 2..<(slice.upperBound + 1) / 2)
-    for parameter in model.table.parameters {
+    for parameter in trainedParameters {
       let range = parameter.offset..<parameter.offset + parameter.count
       let part = range.clamped(to: slice)
       if part.isEmpty { continue }
       let squares = worker.compute.squaredNorms(
-        memory.policy.base + parameter.offset, count: parameter.count)
+        trainedSlice - slice.lowerBound + parameter.offset, count: parameter.count)
       let size = Float((squares.reduce(0, +) / Double(parameter.count)).squareRoot())
       for index in part { target.base[index - slice.lowerBound] *= size }
     }
     // Padding between tensors stays what it is.
     var end = 0
-    for parameter in model.table.parameters {
+    for parameter in trainedParameters {
       for index in (end..<max(end, parameter.offset)).clamped(to: slice) {
         target.base[index - slice.lowerBound] = 0
       }
@@ -49,7 +49,7 @@ extension TrainingRun {
     fillRelativeNormal(direction, key: 0)
     // Others still read the sizes of the tensors.
     try communicator.barrier()
-    let target = memory.policy.base + slice.lowerBound
+    let target = trainedSlice
     for index in 0..<slice.count { target[index] += Float(size) * direction.base[index] }
     try publishWeights()
   }

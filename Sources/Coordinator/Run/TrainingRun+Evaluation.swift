@@ -14,9 +14,10 @@ extension TrainingRun {
     let start = Stopwatch.now
     var line = MetricLine()
     line.add("step", step)
-    if configuration.method == .sft {
-      try evaluateCompletions(evaluation, &line, communicator: communicator)
-    } else {
+    switch configuration.method {
+    case .sft: try evaluateCompletions(evaluation, &line, communicator: communicator)
+    case .reward: try evaluateRewards(evaluation, &line, communicator: communicator)
+    case .dpo, .sail:
       try evaluatePairs(evaluation, &line, communicator: communicator)
       try evaluateGenerations(evaluation, &line, communicator: communicator)
     }
@@ -158,7 +159,7 @@ extension TrainingRun {
     }
   }
 
-  private func forEachOwnBatch(of count: Int, _ body: (Range<Int>) throws -> Void) rethrows {
+  func forEachOwnBatch(of count: Int, _ body: (Range<Int>) throws -> Void) rethrows {
     let batches = (count + evaluationBatch - 1) / evaluationBatch
     for batch in stride(from: rank, to: batches, by: rankCount) {
       try body(batch * evaluationBatch..<min(count, (batch + 1) * evaluationBatch))

@@ -34,8 +34,10 @@ extension TrainingRun {
           "counts": .object(train.counts.members),
         ]),
     ]
-    if case .folder(let path) = configuration.model {
-      let names = ["model.safetensors", "model.safetensors.index.json"]
+    if case .folder(let path, _) = configuration.model {
+      let names = [
+        "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors",
+      ]
       for file in names.map({ "\(path)/\($0)" })
       where FileManager.default.fileExists(atPath: file) {
         members.append(
@@ -97,7 +99,25 @@ extension TrainingRun {
         ]
       }
     }
+    if configuration.method == .reward {
+      return zip(outcome.rewards, outcome.rows.data).map { rewardRecord($0, $1, outcome) }
+    }
     return outcome.pairs.map { pairRecord($0, outcome) }
+  }
+
+  /// A pair of a reward model's step with what it takes to compute its gradient outside.
+  private func rewardRecord(
+    _ result: RewardResult, _ pair: TokenRecord, _ outcome: StepOutcome
+  ) -> JSON {
+    [
+      "step": .integer(Int64(outcome.step)), "row": .integer(Int64(result.index)),
+      "prompt": .string(pair.promptText),
+      "token_ids": .array([ids(pair.chosen), ids(pair.rejected)]),
+      "completions": .array(
+        [pair.chosen, pair.rejected].map { .string(model.tokenizer.decode($0)) }),
+      "scores": numbers([result.chosen, result.rejected]), "chosen": 0,
+      "margin": pair.margin.map { .number($0) } ?? .null,
+    ]
   }
 
   /// A row of a step with what it takes to compute its gradient outside.

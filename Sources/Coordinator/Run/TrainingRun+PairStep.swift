@@ -50,7 +50,7 @@ extension TrainingRun {
     try sumGroups(groups.count, communicator: communicator) { group, gradient in
       own += worker.pairGradient(
         groups[group].map { rows.rows[$0] }, objective: objective(for:), terms: terms,
-        reference: rows.references[group], addingTo: gradient)
+        reference: rows.references[group], dropout: dropout, addingTo: gradient)
     }
     return try communicator.allGather(own).joined().sorted { $0.index < $1.index }
   }

@@ -9,6 +9,7 @@ struct StepOutcome {
   var step: Int
   var pairs: [PairResult] = []
   var completions: [CompletionResult] = []
+  var rewards: [RewardResult] = []
   var rows = StepRows(rows: [])
   /// Norm of each term's mean gradient by name, where it was measured.
   var termNorms: [(name: String, norm: Double)] = []
@@ -45,9 +46,12 @@ extension TrainingRun {
     generatedTokens = 0
     var outcome = StepOutcome(step: step + 1)
     let divisor: Int
-    if configuration.method == .sft {
+    switch configuration.method {
+    case .sft:
       divisor = try completionStep(&outcome, communicator: communicator, onPhase: onPhase)
-    } else {
+    case .reward:
+      divisor = try rewardStep(&outcome, communicator: communicator, onPhase: onPhase)
+    case .dpo, .sail:
       divisor = try pairStep(&outcome, communicator: communicator, onPhase: onPhase)
     }
     onPhase("update")
@@ -73,7 +77,8 @@ extension TrainingRun {
     onPhase("policy")
     var own: [CompletionResult] = []
     try sumGroups(groups.count, communicator: communicator) { group, gradient in
-      own += worker.completionGradient(groups[group].map { rows[$0] }, addingTo: gradient)
+      own += worker.completionGradient(
+        groups[group].map { rows[$0] }, dropout: dropout, addingTo: gradient)
     }
     let all = try communicator.allGather(own)
     outcome.completions = all.joined().sorted { $0.index < $1.index }
@@ -127,7 +132,7 @@ extension TrainingRun {
     outcome.learningRate = configuration.optimizer.learningRate(
       step: step, stepCount: stepCount)
     let loss =
-      outcome.pairs.reduce(0) { $0 + $1.loss }
+      outcome.pairs.reduce(0) { $0 + $1.loss } + outcome.rewards.reduce(0) { $0 + $1.loss }
       + outcome.completions.reduce(0) { $0 + $1.logProbability }
     outcome.isApplied = outcome.gradientNorm.isFinite && loss.isFinite
     guard outcome.isApplied else {
@@ -140,13 +145,13 @@ extension TrainingRun {
     stopwatch.measure(.optimizer) {
       if let gradient = accumulator.baseAddress {
         optimizer.update(
-          weights: memory.policy.base + optimizer.slice.lowerBound, gradient: gradient,
+          weights: trainedSlice, gradient: gradient,
           scale: Float(factor / Double(divisor)), learningRate: outcome.learningRate,
           compute: compute)
       }
     }
     try stopwatch.measure(.reduce) {
-      try memory.memory.publish(array: ModelMemory.policyArray, slices: slices)
+      try memory.memory.publish(array: memory.trainedArray, slices: slices)
     }
   }
 

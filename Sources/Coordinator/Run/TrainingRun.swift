@@ -84,14 +84,15 @@ final class TrainingRun {
       shuffle: configuration.data.shuffle)
 
     memory = try ModelMemory(
-      policy: model, reference: sources.reference, others: sources.oracleModels,
-      hasGradient: true, communicator: communicator)
+      policy: sources.policy,
+      reference: sources.reference.map { ModelRequest("reference", frozen: $0) },
+      others: sources.oracleModels, hasGradient: true, communicator: communicator)
     let compute = Compute(
       threadCount: try threadCount(configuration.threads, communicator: communicator))
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
     oracle = try sources.oracle(memory, compute: compute)
     slices = OptimizerState.slices(
-      floatCount: model.table.floatCount, rankCount: communicator.size)
+      floatCount: memory.trained.count, rankCount: communicator.size)
     optimizer = OptimizerState(configuration.optimizer, slice: slices[communicator.rank])
     if communicator.size == 1 {
       // The backward adds group after group to this one gradient.
@@ -102,7 +103,36 @@ final class TrainingRun {
       accumulatorBuffer = buffer
       accumulator = UnsafeMutableBufferPointer(start: buffer.base, count: buffer.count)
     }
-    try sources.fillWeights(memory, pool: compute.pool, communicator: communicator)
+    try memory.fill(pool: compute.pool, communicator: communicator)
+  }
+
+  /// The first weight of this rank's slice of what is trained.
+  var trainedSlice: UnsafeMutablePointer<Float> {
+    // The allocation of a model with weights is not empty.
+    (memory.trained.baseAddress ?? memory.policy.base) + optimizer.slice.lowerBound
+  }
+
+  /// The tensors of what is trained.
+  var trainedParameters: [Parameter] {
+    memory.policy.adapter?.table.parameters ?? model.table.parameters
+  }
+
+  /// The result as a folder.
+  var exportedFolder: ExportedFolder {
+    let weights = UnsafeBufferPointer(memory.trained)
+    guard let adapter = memory.policy.adapter else {
+      return ExportedFolder(
+        placements: model.placements, weights: weights, assets: model.assets)
+    }
+    return model.exportedAdapter(adapter.configuration, adapter.table, weights: weights)
+  }
+
+  /// Draws of the adapter's dropped inputs in the present step, nil where it drops none.
+  var dropout: DropoutDraws? {
+    guard let probability = memory.policy.adapter?.configuration.dropout, probability > 0 else {
+      return nil
+    }
+    return DropoutDraws(probability: probability, seed: configuration.seed, step: step)
   }
 
   /// How a preference logit becomes a probability.

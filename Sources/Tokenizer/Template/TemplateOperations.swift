@@ -15,6 +15,22 @@ enum TemplateNames {
   ]
 }
 
+extension TemplateNames {
+  /// Attributes of Python's strings, lists, mappings and integers.
+  static let attributes: Set<String> = [
+    "append", "as_integer_ratio", "bit_count", "bit_length", "capitalize", "casefold", "center",
+    "clear", "conjugate", "copy", "count", "denominator", "encode", "endswith",
+    "expandtabs", "extend", "find", "format", "format_map", "from_bytes", "fromkeys", "get", "imag",
+    "index", "insert", "is_integer", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit",
+    "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper", "items",
+    "join", "keys", "ljust", "lower", "lstrip", "maketrans", "numerator", "partition", "pop",
+    "popitem", "real", "remove", "removeprefix", "removesuffix", "replace", "reverse", "rfind",
+    "rindex", "rjust", "rpartition", "rsplit", "rstrip", "setdefault", "sort", "split",
+    "splitlines", "startswith", "strip", "swapcase", "title", "to_bytes", "translate", "update",
+    "upper", "values", "zfill",
+  ]
+}
+
 /// Operators, methods, filters and tests on values, with Python's meaning.
 enum TemplateOperations {
   static func binary(_ operation: String, _ left: TemplateValue, _ right: TemplateValue)
@@ -119,7 +135,11 @@ enum TemplateOperations {
     case ("split", 1) where !texts[0].utf8.isEmpty:
       return .list(split(text, by: texts[0]).map { .string($0) })
     case ("replace", 2) where !texts[0].utf8.isEmpty:
-      return .string(split(text, by: texts[0]).joined(separator: texts[1]))
+      let parts = split(text, by: texts[0])
+      guard texts[1].utf8.count < 1 << 26 / parts.count else {
+        throw TemplateError("a text this long")
+      }
+      return .string(parts.joined(separator: texts[1]))
     case ("upper", 0): return .string(text.uppercased())
     case ("lower", 0): return .string(text.lowercased())
     default: throw refusal
@@ -221,6 +241,8 @@ enum TemplateOperations {
     case ("odd", _, _), ("even", _, _): throw TemplateError("the test \(name) of \(value.kind)")
     case ("equalto", _, 1), ("eq", _, 1): return value.equals(arguments[0])
     case ("in", _, 1): return try contains(arguments[0], value)
+    case (_, .loop, _), ("equalto", _, 0), ("eq", _, 0), ("in", _, 0):
+      throw TemplateError("the test \(name) of \(value.kind) with these arguments")
     case (_, _, 0): return false
     default: throw TemplateError("the test \(name) with these arguments")
     }

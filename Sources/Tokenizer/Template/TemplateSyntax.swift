@@ -71,6 +71,8 @@ enum TemplateValue: Sendable {
   case list([TemplateValue])
   /// Members in order.
   case dictionary([(key: String, value: TemplateValue)])
+  /// `loop` inside of a loop.
+  case loop([(key: String, value: TemplateValue)])
   /// A namespace, by its number; its members are the renderer's.
   case namespace(Int)
 }
@@ -85,7 +87,7 @@ extension TemplateValue {
     case .string(let text): !text.utf8.isEmpty
     case .list(let elements): !elements.isEmpty
     case .dictionary(let members): !members.isEmpty
-    case .namespace: true
+    case .namespace, .loop: true
     }
   }
 
@@ -130,12 +132,16 @@ extension TemplateValue {
     case .list: "a list"
     case .dictionary: "a mapping"
     case .namespace: "a namespace"
+    case .loop: "the variable loop"
     }
   }
 
-  /// The member under a key of a mapping, nil if there is none.
+  /// The member under a key of a mapping or of `loop`, nil if there is none.
   subscript(key: String) -> TemplateValue? {
-    guard case .dictionary(let members) = self else { return nil }
-    return members.first { $0.key.utf8.elementsEqual(key.utf8) }?.value
+    switch self {
+    case .dictionary(let members), .loop(let members):
+      members.first { $0.key.utf8.elementsEqual(key.utf8) }?.value
+    default: nil
+    }
   }
 }

@@ -46,6 +46,8 @@ public enum Oracle {
   case command(CommandOracle)
   /// Another model's implicit reward.
   case model(ImplicitReward)
+  /// A reward model's score.
+  case reward(RewardModel)
 
   /// Scores the completions of each question.
   ///
@@ -56,6 +58,7 @@ public enum Oracle {
     switch self {
     case .command(let command): return try command.score(questions)
     case .model(let model): return model.score(questions)
+    case .reward(let model): return model.score(questions)
     case .rule(let name, let rule):
       return questions.map { question in
         let scores = question.completions.map { rule(question.prompt, $0) }

@@ -59,6 +59,8 @@ NAMED = {
 
 # The language: white space control, scopes, operators, methods, filters, tests.
 LANGUAGE = [
+    "x\n   {{ messages[0].content }}{% if true %}   {% if true %}\ny{% endif %}{{ 1 }}   {% endif %}{{ 2 }} {# c #}z\n  {{- 3 }}"
+    "  {%- if true %} {% endif %}  {% for m in messages %}{{ m.content }}\n\t {# d #}\n  {% endfor %}",
     "  {% for m in messages %}\n    {% if m.role == 'user' %}\n  U {{ m.content }}\n\t{%+ else %}\nA {{ m.content }}\n"
     "    {%- endif +%}\n {# note #}\n{% endfor %}\n\n",
     "{%- for m in messages -%}\n   {{- m.role }}: {{ m.content -}}   \n x {#- c -#}  y\n{% endfor -%}   end\n",

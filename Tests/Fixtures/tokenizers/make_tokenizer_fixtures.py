@@ -84,7 +84,7 @@ UNICODE_15 = [
 ]
 
 
-def trained_model():
+def trained_model(training_text, size=600):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
@@ -93,8 +93,8 @@ def trained_model():
     ])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    tokenizer.train_from_iterator(TRAINING_TEXT, trainer)
+        vocab_size=size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator(training_text, trainer)
     return json.loads(tokenizer.to_str())["model"]
 
 
@@ -283,7 +283,7 @@ def apply(base, change):
 
 def main():
     generator = random.Random(20240611)
-    base = as_transformers_writes(trained_model())
+    base = as_transformers_writes(trained_model(TRAINING_TEXT))
     strings = with_strings_and_added_tokens(base)
     texts = FIXED_TEXTS + TRAINING_TEXT
     result = {
