@@ -28,6 +28,7 @@ let package = Package(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CDNNL", providers: [.apt(["libdnnl-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CPlatform"),
@@ -45,7 +46,8 @@ let package = Package(
       name: "Model", dependencies: ["Tensor", "JSONText"], swiftSettings: strict + [kernelFlags]),
     .target(name: "Tokenizer", dependencies: ["JSONText"], swiftSettings: strict),
     .target(
-      name: "Checkpoint", dependencies: ["JSONText", "CZstd", "CXXHash"], swiftSettings: strict),
+      name: "Checkpoint", dependencies: ["JSONText", "CZstd", "CZlib", "CXXHash"],
+      swiftSettings: strict),
     .target(name: "Comm", dependencies: ["CMPI"], swiftSettings: strict),
     .target(
       name: "Worker",
@@ -72,14 +74,14 @@ let package = Package(
     .testTarget(name: "TensorTests", dependencies: ["Tensor"]),
     .testTarget(name: "ModelTests", dependencies: ["Model", "Tensor", "JSONText"]),
     .testTarget(name: "TokenizerTests", dependencies: ["Tokenizer", "JSONText"]),
-    .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint"]),
+    .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint", "CZlib", "CZstd"]),
     .testTarget(name: "CommTests", dependencies: ["comm-check"]),
     .testTarget(
       name: "WorkerTests", dependencies: ["Worker", "Model", "Tensor", "Checkpoint", "JSONText"]),
     .testTarget(name: "SyntheticTests", dependencies: ["Synthetic"]),
     .testTarget(
       name: "CoordinatorTests",
-      dependencies: ["Coordinator", "Worker", "Model", "Tensor", "JSONText"]),
+      dependencies: ["Coordinator", "Worker", "Model", "Tensor", "Tokenizer", "JSONText"]),
     .testTarget(name: "EndToEndTests", dependencies: ["sail", "JSONText"]),
   ],
   swiftLanguageModes: [.v6]

@@ -9,7 +9,7 @@ allowed() {
     Tensor) echo "CDNNL COpenBLAS CPlatform Glibc Synchronization" ;;
     Model) echo "Tensor JSONText Glibc" ;;
     Tokenizer) echo "JSONText" ;;
-    Checkpoint) echo "CXXHash CZstd Glibc JSONText" ;;
+    Checkpoint) echo "CXXHash CZlib CZstd Glibc JSONText" ;;
     Comm) echo "CMPI Glibc" ;;
     Worker) echo "CChildProcess Glibc JSONText Model Tensor Tokenizer" ;;
     Synthetic) echo "Foundation Glibc JSONText Tensor Tokenizer" ;;

@@ -3,8 +3,8 @@
 # As root or through sudo only if something is missing; on a cluster without either it says what to load.
 set -euo pipefail
 
-packages=(libopenmpi-dev openmpi-bin libopenblas-dev libdnnl-dev libzstd-dev libxxhash-dev
-  libjansson-dev pkg-config git)
+packages=(libopenmpi-dev openmpi-bin libopenblas-dev libdnnl-dev libzstd-dev zlib1g-dev
+  libxxhash-dev libjansson-dev pkg-config git)
 
 if ! command -v swift >/dev/null 2>&1; then
   echo "setup: there is no Swift toolchain on PATH: install Swift 6.2 or newer from https://swift.org/install (on a cluster: module load swift) and run this again." >&2
@@ -19,7 +19,7 @@ if command -v dpkg-query >/dev/null 2>&1; then
   done
 else
   # Not Debian: what matters is that the libraries are found.
-  for library in ompi-c openblas libzstd libxxhash jansson; do
+  for library in ompi-c openblas libzstd zlib libxxhash jansson; do
     pkg-config --exists "$library" 2>/dev/null || missing+=("$library")
   done
   command -v mpirun >/dev/null 2>&1 || missing+=(mpirun)
@@ -27,7 +27,7 @@ fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
-  echo "setup: not found: ${missing[*]}. On a cluster load modules for Open MPI, OpenBLAS, oneDNN, zstd, xxHash and jansson (module avail), elsewhere install their development packages, then run this again." >&2
+  echo "setup: not found: ${missing[*]}. On a cluster load modules for Open MPI, OpenBLAS, oneDNN, zstd, zlib, xxHash and jansson (module avail), elsewhere install their development packages, then run this again." >&2
   exit 1
 fi
 if [ "$(id -u)" -eq 0 ]; then
@@ -35,7 +35,7 @@ if [ "$(id -u)" -eq 0 ]; then
 elif command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
   run=(sudo)
 else
-  echo "setup: these packages are missing: ${missing[*]}. Ask an administrator for: apt-get install ${missing[*]} — or load modules for Open MPI, OpenBLAS, oneDNN, zstd, xxHash and jansson." >&2
+  echo "setup: these packages are missing: ${missing[*]}. Ask an administrator for: apt-get install ${missing[*]} — or load modules for Open MPI, OpenBLAS, oneDNN, zstd, zlib, xxHash and jansson." >&2
   exit 1
 fi
 echo "setup: installing ${missing[*]}"

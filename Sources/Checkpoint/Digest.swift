@@ -54,8 +54,8 @@ func digest(of file: borrowing InputFile) throws(CheckpointError) -> FileDigest 
   return FileDigest(digest: running.hexadecimal, size: file.size)
 }
 
-/// The digest of bytes in memory.
-func digest(ofBytes bytes: [UInt8]) -> String {
+/// The XXH3 hash (128 bits) of bytes in memory as 32 lower-case hex digits.
+public func digest(ofBytes bytes: [UInt8]) -> String {
   let running = Digest()
   bytes.withUnsafeBytes { running.update($0) }
   return running.hexadecimal

@@ -110,26 +110,8 @@ struct PlaneFileIndex: Sendable {
   }
 }
 
-/// Little-endian fields, taken one after the other; nil where the bytes do not suffice.
-private struct ByteFields {
-  private var rest: ArraySlice<UInt8>
-
-  init(_ bytes: [UInt8]) { rest = bytes[...] }
-
-  var isAtEnd: Bool { rest.isEmpty }
-
-  mutating func bytes(count: Int) -> ArraySlice<UInt8>? {
-    guard count <= rest.count else { return nil }
-    defer { rest = rest.dropFirst(count) }
-    return rest.prefix(count)
-  }
-
-  mutating func integer(byteCount: Int) -> Int? {
-    guard let bytes = bytes(count: byteCount) else { return nil }
-    return Int(exactly: bytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
-  }
-
-  mutating func entry(blockLength: Int, start: inout Int) -> PlaneFileIndex.Entry? {
+extension ByteFields {
+  fileprivate mutating func entry(blockLength: Int, start: inout Int) -> PlaneFileIndex.Entry? {
     guard let nameBytes = integer(byteCount: 4), let name = bytes(count: nameBytes),
       let text = String(validating: name, as: UTF8.self), let count = integer(byteCount: 8)
     else { return nil }

@@ -6,17 +6,46 @@ struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Says what a checkpoint, model folder, run folder or data file holds.",
     discussion: """
-      Example, every byte against its checksum:
+      Examples, every byte of a checkpoint against its checksum:
         sail inspect --verify runs/dpo/checkpoints/step-00000100
+      a data set as a model reads it: tokens, where the loss counts, lengths, what limits cut:
+        sail inspect pairs.jsonl.zst --model Qwen2.5-0.5B --max-length 512
       """)
 
   @Flag(help: "Reads every byte of a checkpoint; exit code 3 if it is not whole.")
   var verify = false
   @Argument(help: "Checkpoint, model folder, run folder or JSONL file.")
   var path: String
+  @Option(help: "Model folder, to see a data file's rows as tokens.")
+  var model: String?
+  @OptionGroup
+  var reading: ReadingArguments
+  @Option(help: "Most tokens of prompt and completion together (data.max_length).")
+  var maxLength = 1024
+  @Option(help: "Most tokens of a prompt (data.max_prompt_length).")
+  var maxPromptLength = 512
+  @Option(help: "What happens beyond a limit: drop or cut (data.overlong).")
+  var overlong = RunConfiguration.Overlong.drop
+  @Option(help: "Rows of a data file to show token by token.")
+  var rows = 3
+
+  func validate() throws {
+    guard maxLength >= 2 else {
+      throw ValidationError("--max-length must be at least 2, found \(maxLength)")
+    }
+    guard maxPromptLength >= 1 else {
+      throw ValidationError("--max-prompt-length must be at least 1, found \(maxPromptLength)")
+    }
+    guard rows >= 0 else { throw ValidationError("--rows must be 0 or more, found \(rows)") }
+  }
 
   func run() {
-    runAlone { print(try inspect(path: path, verifies: verify)) }
+    let data = InspectDataOptions(
+      model: model, form: reading.format.form, template: reading.template.template,
+      limits: LengthLimits(
+        maxLength: maxLength, maxPromptLength: maxPromptLength, overlong: overlong),
+      shownRows: rows)
+    runAlone { print(try inspect(path: path, verifies: verify, data: data)) }
   }
 }
 

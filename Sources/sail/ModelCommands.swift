@@ -43,8 +43,10 @@ struct Score: ParsableCommand {
   var model: String
   @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
   var base: String?
-  @Option(help: "Preference pairs (JSONL: prompt, chosen, rejected).")
+  @Option(help: "Preference pairs (JSONL: prompt, chosen, rejected, or another form).")
   var data: String
+  @OptionGroup
+  var reading: ReadingArguments
   @Option(help: "File to write, one line a pair.")
   var out: String
   @Option(help: "Reference model folder, for ref_logps.")
@@ -54,7 +56,7 @@ struct Score: ParsableCommand {
 
   func run() {
     let options = ScoreOptions(
-      model: model, base: base, data: data, output: out, reference: reference,
+      model: model, base: base, data: reading.options(data), output: out, reference: reference,
       threads: compute.threads)
     runOnAllRanks { try score(options, communicator: $0) }
   }
@@ -72,8 +74,10 @@ struct Generate: ParsableCommand {
   var model: String
   @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
   var base: String?
-  @Option(help: "Prompts (JSONL lines with a prompt).")
+  @Option(help: "Prompts (JSONL lines with a prompt, or another form).")
   var data: String
+  @OptionGroup
+  var reading: ReadingArguments
   @Option(help: "File to write, one line a prompt.")
   var out: String
   @Option(help: "Completions a prompt.")
@@ -103,7 +107,7 @@ struct Generate: ParsableCommand {
 
   func run() {
     let options = GenerateOptions(
-      model: model, base: base, data: data, output: out, samples: samples,
+      model: model, base: base, data: reading.options(data), output: out, samples: samples,
       maxNewTokens: maxNewTokens,
       temperature: temperature, topP: topP, topK: topK, seed: seed, threads: compute.threads)
     runOnAllRanks { try generate(options, communicator: $0) }
@@ -130,8 +134,10 @@ struct Evaluate: ParsableCommand {
   var model: String
   @Option(help: "Folder of an adapter's base model; the one that it names if absent.")
   var base: String?
-  @Option(help: "Held-out preference pairs (JSONL: prompt, chosen, rejected).")
+  @Option(help: "Held-out preference pairs (JSONL: prompt, chosen, rejected, or another form).")
   var data: String
+  @OptionGroup
+  var reading: ReadingArguments
   @Option(help: "Reference model folder, for margins, accuracy and KL.")
   var reference: String?
   @Option(
@@ -196,7 +202,7 @@ struct Evaluate: ParsableCommand {
       return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
     }
     let options = EvaluateOptions(
-      model: model, base: base, data: data, reference: reference,
+      model: model, base: base, data: reading.options(data), reference: reference,
       reward: reward.map {
         .init(
           folder: $0, reference: nil, beta: beta, isReversed: reverse, addsEndToken: endToken)

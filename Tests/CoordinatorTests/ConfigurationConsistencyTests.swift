@@ -20,6 +20,7 @@ import Testing
     (["method=sft", "sail.dpp.fraction=0.3"], "method sft has no online rows"),
     (["batch={pairs: 4, groups: 5}"], "batch.groups (5) must be at most batch.pairs (4)"),
     (["data.eval=b", "data.eval_fraction=0.1"], "both name evaluation rows"),
+    (["data.eval={path: b, weight: 2}"], "b has a weight of 2.0"),
     (["data.overlong=cut", "data.max_length=512"], "leaves its completion no room"),
     (["sail.ddp={fraction: 0.1, labels: argmax}"], "must be 0 with labels: argmax"),
     (["sail.dpp={fraction: 0.1, labels: argmax}"], "must be 0 with labels: argmax"),

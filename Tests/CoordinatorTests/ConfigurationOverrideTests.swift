@@ -8,7 +8,7 @@ import Testing
       RunFileText.least, "batch.pairs=64", "data.train=x=y.jsonl", "objective={beta: 0.5}",
       "model={config: c, tokenizer: t}", "optimizer.betas=[0.5, 0.6]", "reference=r", "steps=20")
     #expect(changed.batch.pairs == 64 && changed.batch.groups == 8)
-    #expect(changed.data.train == "x=y.jsonl" && changed.objective.beta == 0.5)
+    #expect(changed.data.train == [.init(path: "x=y.jsonl")] && changed.objective.beta == 0.5)
     #expect(changed.model == .random(config: "c", tokenizer: "t", seed: 1))
     #expect(changed.optimizer.firstBeta == 0.5 && changed.optimizer.secondBeta == 0.6)
     #expect(changed.reference == "r" && changed.length == .steps(20))
@@ -22,7 +22,7 @@ import Testing
     let changed = try RunFileText.read(
       RunFileText.everything, "oracle=null", "adapter=", "sail.dpr.fraction=0", "epochs=",
       "steps=5", "data.eval=~")
-    #expect(changed.oracle == nil && changed.adapter == nil && changed.data.eval == nil)
+    #expect(changed.oracle == nil && changed.adapter == nil && changed.data.eval.isEmpty)
     #expect(changed.length == .steps(5))
   }
 

@@ -1,4 +1,3 @@
-import Foundation
 import Testing
 
 @testable import Coordinator
@@ -7,9 +6,7 @@ import Testing
   private let model: ModelFolder
 
   init() throws {
-    let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .deletingLastPathComponent().appendingPathComponent("Fixtures/models/gqa-tied")
-    model = try ModelFolder(path: fixtures.path)
+    model = try ModelFolder(path: fixturePath("models/gqa-tied"))
   }
 
   @Test(arguments: [
@@ -28,18 +25,23 @@ import Testing
     #expect(configuration.trainsOnPromptsAlone == expected)
   }
 
+  /// The rows of a file's text, and what became of the others.
   private func read(
-    _ text: String, _ kind: TrainingData.Kind, maxLength: Int = 1024, maxPromptLength: Int = 512,
-    overlong: RunConfiguration.Overlong = .drop
-  ) throws -> TrainingData {
-    let url = FileManager.default.temporaryDirectory
-      .appendingPathComponent("prompt-only-\(UUID().uuidString).jsonl")
-    try Data(text.utf8).write(to: url)
-    defer { try? FileManager.default.removeItem(at: url) }
-    return try TrainingData(
-      path: url.path, kind: kind, model: model,
-      limits: LengthLimits(
-        maxLength: maxLength, maxPromptLength: maxPromptLength, overlong: overlong))
+    _ text: String, _ purpose: DataRows.Purpose, maxLength: Int = 1024,
+    maxPromptLength: Int = 512, overlong: RunConfiguration.Overlong = .drop
+  ) throws -> (rows: [TokenRecord], counts: RowCounts) {
+    var rows: [TokenRecord] = []
+    var counts = RowCounts()
+    try withDataFolder { folder in
+      let recipe = TokenRecipe(
+        model: model, template: .auto,
+        limits: LengthLimits(
+          maxLength: maxLength, maxPromptLength: maxPromptLength, overlong: overlong),
+        purpose: purpose)
+      let file = RunConfiguration.DataFile(path: try folder.write("rows.jsonl", text))
+      counts = try recipe.records(of: file, form: nil) { row, _ in rows.append(row) }
+    }
+    return (rows, counts)
   }
 
   @Test func anyLineWithAPromptIsARow() throws {
@@ -49,20 +51,17 @@ import Testing
       {"prompt": "half a pair", "chosen": "yes"}
       {"prompt": "no texts", "chosen": 3, "rejected": []}
       """
-    let data = try read(text, .prompts(keepingResponses: true))
-    #expect(data.prompts == ["only a prompt", "a pair", "half a pair", "no texts"])
-    #expect(data.rowsWithResponses == [1] && data.chosen == ["", "yes", "", ""])
-    #expect(data.pairs.map(\.prompt) == data.prompts.map { model.tokenizer.encode($0) })
-    #expect(data.pairs[0].chosen.isEmpty && data.pairs[0].rejected.isEmpty)
-    let pair = try read(text.lines[1], .pairs).pairs[0]
-    #expect(data.pairs[1] == pair)
-    #expect(data.selecting([2, 1]).rowsWithResponses == [1])
+    let (rows, counts) = try read(text, .prompts(keepingResponses: true))
+    #expect(rows.map(\.promptText) == ["only a prompt", "a pair", "half a pair", "no texts"])
+    #expect(rows.map(\.chosenText) == ["", "yes", "", ""])
+    #expect(rows.map(\.prompt) == rows.map { model.tokenizer.encode($0.promptText) })
+    #expect(rows[0].chosen.isEmpty && rows[0].rejected.isEmpty)
+    #expect(counts.usable == 4 && counts.withResponses == 1)
+    let pair = String(text.split(separator: "\n")[1])
+    #expect(try read(pair, .pairs()).rows[0] == rows[1])
     let bare = try read(text, .prompts(keepingResponses: false))
-    for stripped in [data.withoutResponses, bare] {
-      #expect(stripped.prompts == data.prompts && stripped.rowsWithResponses.isEmpty)
-      #expect(stripped.pairs.map(\.prompt) == data.pairs.map(\.prompt))
-      #expect(stripped.chosen == ["", "", "", ""])
-    }
+    #expect(bare.rows.map(\.prompt) == rows.map(\.prompt) && bare.counts.withResponses == 0)
+    #expect(bare.rows.allSatisfy { $0.chosen.isEmpty && $0.chosenText.isEmpty })
   }
 
   @Test func onlyThePromptsLimitApplies() throws {
@@ -71,34 +70,39 @@ import Testing
       {"prompt": "p", "chosen": "\(long)", "rejected": "no"}
       {"prompt": "\(long)"}
       """
-    let data = try read(text, .prompts(keepingResponses: true), maxLength: 10, maxPromptLength: 8)
-    #expect(data.prompts == ["p"] && data.leftOut.overlong == 1 && data.rowsWithResponses.isEmpty)
+    let purpose = DataRows.Purpose.prompts(keepingResponses: true)
+    let (rows, counts) = try read(text, purpose, maxLength: 10, maxPromptLength: 8)
+    #expect(rows.map(\.promptText) == ["p"] && counts.overlong == 1 && counts.withResponses == 0)
     // Even a total below the prompt's own limit.
-    let whole = try read(text, .prompts(keepingResponses: true), maxLength: 10)
-    #expect(whole.count == 2 && whole.leftOut.overlong == 0)
-    let cut = try read(
-      text, .prompts(keepingResponses: true), maxLength: 10, maxPromptLength: 8, overlong: .cut)
-    #expect(cut.count == 2 && cut.cutCount == 1 && cut.pairs[1].prompt.count == 8)
-    #expect(cut.rowsWithResponses == [0] && cut.pairs[0].chosen.count <= 9)
+    let whole = try read(text, purpose, maxLength: 10)
+    #expect(whole.rows.count == 2 && whole.counts.overlong == 0)
+    let cut = try read(text, purpose, maxLength: 10, maxPromptLength: 8, overlong: .cut)
+    #expect(cut.rows.count == 2 && cut.counts.cut == 1 && cut.rows[1].prompt.count == 8)
+    #expect(cut.counts.withResponses == 1 && cut.rows[0].chosen.count <= 9)
   }
 
-  @Test func pairsSayWhatPromptsNeed() {
+  @Test func pairsSayWhatPromptsNeed() throws {
+    let configuration = try RunFileText.read()
     let error = #expect(throws: DataError.self) {
       try read(
-        #"{"prompt": "p", "chosen": "c", "rejected": "r"}"# + "\n" + #"{"prompt": "p"}"#, .pairs)
+        #"{"prompt": "p", "chosen": "c", "rejected": "r"}"# + "\n" + #"{"prompt": "p"}"#,
+        DataRows.Purpose(configuration, forEvaluation: false))
     }
     #expect(error?.description.contains(".jsonl:2: the key \"chosen\" is missing; rows") == true)
     #expect(error?.description.contains("online fractions") == true)
-    #expect(throws: DataError.self) {
-      try read("{\"text\": \"p\"}", .prompts(keepingResponses: true))
-    }
-    #expect(throws: DataError.self) {
-      try read("{\"prompt\": 3}", .prompts(keepingResponses: true))
+    for text in ["{\"text\": \"p\"}", "{\"prompt\": 3}"] {
+      #expect(throws: DataError.self) { try read(text, .prompts(keepingResponses: true)) }
     }
   }
-}
 
-extension String {
-  /// Its lines.
-  fileprivate var lines: [String] { split(separator: "\n").map(String.init) }
+  @Test func otherFormsGivePromptsToo() throws {
+    let ultra = #"{"instruction": "i", "completions": []}"#
+    #expect(try read(ultra, .prompts(keepingResponses: true)).rows.map(\.promptText) == ["i"])
+    // Without two scores there is no pair.
+    #expect(throws: DataError.self) { try read(ultra, .pairs()) }
+    let chat = #"{"messages": [{"role": "user", "content": "u"}]}"#
+    #expect(
+      try read(chat, .prompts(keepingResponses: true)).rows[0].promptText.hasSuffix("assistant\n"))
+    #expect(throws: DataError.self) { try read(chat, .completions) }
+  }
 }

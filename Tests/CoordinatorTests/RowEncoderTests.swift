@@ -15,73 +15,65 @@ import Testing
     ) { text, special in (special ? [1] : []) + text.utf8.map { Int32($0) } }
   }
 
-  private let row = PreferenceRow(prompt: "ab", chosen: "cde", rejected: "f")
+  private let row = TextRow(prompt: "ab", responses: ["cde", "f"])
 
-  @Test func specialTokensAndEndToken() throws {
-    let result = try encoder().pairs([row], name: "a")
-    #expect(
-      result.rows == [
-        TokenPair(prompt: [1, 97, 98], chosen: [99, 100, 101, 36], rejected: [102, 36])
-      ])
-    #expect(result.sources == [0] && result.emptyCount == 0 && result.overlongCount == 0)
+  private func encoded(
+    _ prompt: [Int32], _ responses: [[Int32]], isCut: Bool = false
+  ) -> RowEncoder.Outcome {
+    .row(.init(prompt: prompt, responses: responses, isCut: isCut))
   }
 
-  @Test func endTokenIsNotDoubledNorInvented() throws {
-    let ended = PreferenceRow(prompt: "a", chosen: "b$", rejected: "$")
-    #expect(
-      try encoder().pairs([ended], name: "a").rows
-        == [TokenPair(prompt: [1, 97], chosen: [98, 36], rejected: [36])])
-    let without = try encoder(endToken: nil).pairs([row], name: "a")
-    #expect(without.rows[0].rejected == [102])
+  @Test func specialTokensAndEndToken() {
+    #expect(encoder().encode(row) == encoded([1, 97, 98], [[99, 100, 101, 36], [102, 36]]))
   }
 
-  @Test func overlongRowsAreDroppedAndCounted() throws {
+  @Test func endTokenIsNotDoubledNorInvented() {
+    let ended = TextRow(prompt: "a", responses: ["b$", "$"])
+    #expect(encoder().encode(ended) == encoded([1, 97], [[98, 36], [36]]))
+    #expect(encoder(endToken: nil).encode(row) == encoded([1, 97, 98], [[99, 100, 101], [102]]))
+  }
+
+  /// A chat template has written its own beginning and end.
+  @Test func templatedTextIsTakenAsItIs() {
+    var templated = row
+    templated.isTemplated = true
+    #expect(encoder().encode(templated) == encoded([97, 98], [[99, 100, 101], [102]]))
+  }
+
+  @Test func overlongRowsAreDropped() {
     // Prompt 3 tokens, chosen 4, rejected 2.
-    #expect(try encoder(7, 3).pairs([row], name: "a").rows.count == 1)
-    let short = PreferenceRow(prompt: "a", chosen: "", rejected: "")
+    #expect(encoder(7, 3).encode(row) != .overlong)
+    let short = TextRow(prompt: "a", responses: ["", ""])
     for (length, prompt) in [(6, 3), (7, 2)] {
-      let result = try encoder(length, prompt).pairs([row, short, row], name: "a")
-      #expect(result.sources == [1] && result.overlongCount == 2 && result.cutCount == 0)
+      #expect(encoder(length, prompt).encode(row) == .overlong)
+      #expect(encoder(length, prompt).encode(short) != .overlong)
     }
   }
 
-  @Test func overlongRowsAreCut() throws {
-    let result = try encoder(5, 2, .cut).pairs([row], name: "a")
+  @Test func overlongRowsAreCut() {
     #expect(
-      result.rows == [TokenPair(prompt: [97, 98], chosen: [99, 100, 101], rejected: [102, 36])])
-    #expect(result.cutCount == 1)
-    let untouched = try encoder(7, 3, .cut).pairs([row], name: "a")
-    #expect(untouched.cutCount == 0 && untouched.rows[0].chosen.last == 36)
+      encoder(5, 2, .cut).encode(row)
+        == encoded([97, 98], [[99, 100, 101], [102, 36]], isCut: true))
+    #expect(
+      encoder(7, 3, .cut).encode(row) == encoded([1, 97, 98], [[99, 100, 101, 36], [102, 36]]))
   }
 
-  @Test func rowsWithoutTokensAreDroppedAndCounted() throws {
-    let empty = PreferenceRow(prompt: "a", chosen: "", rejected: "b")
-    let result = try encoder(endToken: nil).pairs([empty, row], name: "a")
-    #expect(result.sources == [1] && result.emptyCount == 1)
+  @Test func rowsWithoutTokens() {
+    let empty = TextRow(prompt: "a", responses: ["", "b"])
+    #expect(encoder(endToken: nil).encode(empty) == .empty)
     // With an end token the empty completion is that token.
-    #expect(try encoder().pairs([empty], name: "a").rows[0].chosen == [36])
+    #expect(encoder().encode(empty) == encoded([1, 97], [[36], [98, 36]]))
     // Cut to nothing.
-    let cut = try encoder(3, 3, .cut).pairs(
-      [row, PreferenceRow(prompt: "", chosen: "x", rejected: "y")], name: "a")
-    #expect(cut.sources == [1] && cut.emptyCount == 1 && cut.cutCount == 0)
+    #expect(encoder(3, 3, .cut).encode(row) == .empty)
   }
 
-  @Test func noUsableRowIsAnError() {
-    do throws(DataError) {
-      _ = try encoder(4).pairs([row, row], name: "a.jsonl")
-      Issue.record("taken")
-    } catch {
-      #expect(error.description.hasPrefix("a.jsonl: no usable row: 2 beyond data.max_length"))
-    }
-    #expect(throws: DataError.self) { try encoder().prompts([], name: "a") }
-  }
-
-  @Test func completionsAndPrompts() throws {
-    let completions = try encoder().completions(
-      [CompletionRow(prompt: "a", completion: "b")], name: "a")
-    #expect(completions.rows == [TokenCompletion(prompt: [1, 97], completion: [98, 36])])
-    let prompts = [PromptRow(prompt: "abc"), PromptRow(prompt: "a")]
-    #expect(try encoder(100, 2).prompts(prompts, name: "a").sources == [1])
-    #expect(try encoder(100, 2, .cut).prompts(prompts, name: "a").rows == [[98, 99], [1, 97]])
+  @Test func completionsAndPrompts() {
+    #expect(
+      encoder().encode(TextRow(prompt: "a", responses: ["b"])) == encoded([1, 97], [[98, 36]]))
+    let prompt = TextRow(prompt: "abc", responses: [])
+    #expect(encoder(100, 2).encode(prompt) == .overlong)
+    #expect(encoder(100, 2, .cut).encode(prompt) == encoded([98, 99], [], isCut: true))
+    // A prompt by itself knows its own limit only.
+    #expect(encoder(2, 4).encode(prompt) == encoded([1, 97, 98, 99], []))
   }
 }

@@ -10,7 +10,8 @@ import Testing
       model: models/tiny
       method: dpo
       data: {train: rows.jsonl, eval_fraction: 0, split_seed: 42, shuffle: true, format: auto,
-        template: auto, max_length: 1024, max_prompt_length: 512, overlong: drop}
+        template: auto, max_length: 1024, max_prompt_length: 512, overlong: drop,
+        cache: auto}
       objective: {loss: sigmoid, beta: 0.1, label_smoothing: 0, link: logistic, revkl: 0,
         revkl_on: dataset}
       sail:
@@ -44,14 +45,19 @@ import Testing
     #expect(least.model == .folder("models/tiny") && least.method == .dpo)
     #expect(least.reference == nil && least.oracle == nil && least.adapter == nil)
     #expect(least.length == .steps(10) && least.batch.pairs == 32 && least.optimizer.eps == 1e-8)
-    #expect(least.sail.dpp.responseCoefficient == 0.01 && least.data.eval == nil)
+    #expect(least.sail.dpp.responseCoefficient == 0.01 && least.data.eval.isEmpty)
   }
 
   @Test func everyKeyIsRead() throws {
     let all = try RunFileText.read(RunFileText.everything)
     #expect(
       all.model == .random(config: "a/config.json", tokenizer: "a b/tokenizer.json", seed: 7))
-    #expect(all.data.train == "ä.jsonl" && all.data.template == .humanAssistant)
+    #expect(
+      all.data.train == [
+        .init(path: "ä.jsonl"),
+        .init(path: "c d.jsonl", weight: 0.5, limit: 9, format: .ultraFeedback),
+      ] && all.data.eval == [.init(path: "b.jsonl", limit: 7)]
+        && all.data.template == .humanAssistant)
     var command = RunConfiguration.OracleCommand(
       words: ["python3", "judge.py", "", "--flag=yes", "7"])
     command.timeoutSeconds = 1.5

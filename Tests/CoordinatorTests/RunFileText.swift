@@ -17,9 +17,10 @@ enum RunFileText {
     model: {config: a/config.json, tokenizer: "a b/tokenizer.json", seed: 7}
     method: sail
     reference: models/reference
-    data: {train: "ä.jsonl", eval: b.jsonl, eval_fraction: 0, split_seed: 43, shuffle: false,
-      format: pairs, template: human-assistant, max_length: 2048, max_prompt_length: 1024,
-      overlong: cut}
+    data: {train: ["ä.jsonl", {path: "c d.jsonl", weight: 0.5, limit: 9, format: ultrafeedback}],
+      eval: {path: b.jsonl, limit: 7}, eval_fraction: 0, split_seed: 43, shuffle: false,
+      format: preference, template: human-assistant, max_length: 2048, max_prompt_length: 1024,
+      overlong: cut, cache: tokens}
     objective: {loss: sigmoid, beta: 0.25, label_smoothing: 0.1, link: probit, revkl: 1e-3,
       revkl_on: reference}
     sail:

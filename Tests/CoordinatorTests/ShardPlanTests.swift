@@ -6,7 +6,8 @@ import Testing
   @Test(arguments: 1...9, [1, 2, 3, 4, 7, 20])
   func everyRowOnceAnEpoch(rowCount: Int, pairs: Int) {
     for shuffle in [true, false] {
-      let plan = ShardPlan(rowCount: rowCount, pairs: pairs, seed: 5, shuffle: shuffle)
+      let plan = ShardPlan(
+        mixture: EpochMixture(rowCount: rowCount), pairs: pairs, seed: 5, shuffle: shuffle)
       let steps = (4 * rowCount + pairs - 1) / pairs
       let order = (0..<steps).flatMap { plan.rows(step: $0) }
       #expect(order.count == steps * pairs)
@@ -20,7 +21,8 @@ import Testing
 
   @Test func theOrderDependsOnSeedAndEpochOnly() {
     func order(_ pairs: Int, seed: UInt64 = 1) -> [Int] {
-      let plan = ShardPlan(rowCount: 60, pairs: pairs, seed: seed, shuffle: true)
+      let plan = ShardPlan(
+        mixture: EpochMixture(rowCount: 60), pairs: pairs, seed: seed, shuffle: true)
       return (0..<(120 / pairs)).flatMap { plan.rows(step: $0) }
     }
     #expect(order(8) == order(12) && order(8) == order(120))
@@ -30,7 +32,8 @@ import Testing
   }
 
   @Test func laterStepsNeedNoEarlierOnes() {
-    let plan = ShardPlan(rowCount: 9, pairs: 4, seed: 0, shuffle: true)
+    let plan = ShardPlan(
+      mixture: EpochMixture(rowCount: 9), pairs: 4, seed: 0, shuffle: true)
     #expect(plan.rows(step: 1_000_000_000).allSatisfy { $0 >= 0 && $0 < 9 })
     #expect(plan.epochs(steps: 9) == 4)
   }

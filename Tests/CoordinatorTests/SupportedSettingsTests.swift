@@ -19,8 +19,6 @@ import Testing
 
   @Test(arguments: [
     (["method=reward", "sail=", "adapter.rank=8"], "adapter with method: reward"),
-    (["data.format=x"], "data.format: x"),
-    (["data.template=chat"], "data.template: chat"),
     (["precision=bf16"], "precision: bf16"),
     (["reference_cache=c"], "reference_cache: c"), (["memory=6GB"], "memory: 6GB"),
   ])
@@ -33,7 +31,8 @@ import Testing
     [], ["oracle={model: x}"], ["generation.missing_eos_penalty=1"],
     ["sail.baseline=none"], ["sail.baseline=previous"],
     ["optimizer.name=sgd", "optimizer.momentum=0.9"],
-    ["data.template=plain"], ["optimizer.schedule=cosine"], ["steps=", "epochs=1.5"],
+    ["data.template=plain"], ["data.template=llama3"], ["data.format=ultrafeedback"],
+    ["optimizer.schedule=cosine"], ["steps=", "epochs=1.5"],
     ["sail.dpp={fraction: 0.1, labels: argmax, preference_coefficient: 0}"],
     [
       "sail.dpp.response_coefficient=0", "sail.dpr.response_coefficient=0",

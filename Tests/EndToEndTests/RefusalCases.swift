@@ -124,6 +124,73 @@ let dataRefusals: [Refusal] = [
   },
 ]
 
+/// Data in forms and files that are not what they seem.
+let dataSetRefusals: [Refusal] =
+  [
+    .data(
+      "an unknown form", ["data.jsonl:1", "unknown form", "question, answer", "ultrafeedback"],
+      Array(#"{"question": "a", "answer": "b"}"#.utf8)),
+    .data(
+      "a line of another form", ["data.jsonl:2", "\"chosen\" is missing"],
+      Array(
+        (#"{"prompt": "a", "chosen": "b", "rejected": "c"}"# + "\n"
+          + #"{"prompt": "a", "response_0": "b", "response_1": "c", "better_response_id": 0}"#).utf8
+      )),
+    .data(
+      "a label that is none", ["data.jsonl:1", "better_response_id", "0 or 1", "found 2"],
+      Array(
+        #"{"prompt": "a", "response_0": "b", "response_1": "c", "better_response_id": 2}"#.utf8)),
+    Refusal("a role without a place", ["data.jsonl:1", "tool", "user"]) { folder in
+      try folder.copy(fixture("gqa-tied"), as: "model")
+      try folder.write(
+        "data.jsonl",
+        #"{"prompt": [{"role": "tool", "content": "x"}], "chosen": [{"role": "assistant", "content": "y"}], "rejected": [{"role": "assistant", "content": "z"}]}"#
+      )
+      return Refusal.score(data: "data.jsonl") + ["--template", "mistral"]
+    },
+    Refusal("no chat template", ["data.jsonl:1", "chat template", "chatml"]) { folder in
+      try folder.copy(fixture("gqa-untied-f16"), as: "model")
+      try folder.write("data.jsonl", #"{"prompt": [{"role": "user", "content": "x"}]}"#)
+      return [
+        "generate", "--model", "model", "--data", "data.jsonl", "--out", "out.jsonl",
+      ]
+    },
+    .data(
+      "ties alone", ["data.jsonl:1", "fewer than two completions"],
+      Array(#"{"instruction": "a", "completions": []}"#.utf8)),
+    .runFile(
+      "weights in evaluation", code: 2, ["weight", "evaluation"],
+      settings: ["data.eval={path: a.jsonl, weight: 2}"]),
+    .runFile(
+      "an unknown template", code: 2, ["data.template", "llama3"], settings: ["data.template=lama"]),
+    .runFile(
+      "an unknown format", code: 2, ["data.format", "preference"], settings: ["data.format=pairs"]),
+    .runFile(
+      "another form than the file's", code: 3, ["pairs.jsonl:1", "instruction"],
+      settings: ["data.format=ultrafeedback"]),
+    .runFile(
+      "no place for the cache", code: 3, ["/proc/nowhere"], settings: ["data.cache=/proc/nowhere"]),
+  ]
+  + [("gzip", compressedRows.gzip), ("zstd", compressedRows.zstd)].map { kind, rows in
+    // The name does not matter.
+    .data(
+      "\(kind) that ends early", ["data.jsonl", "\(kind) data ends early"], Array(rows.dropLast(9)))
+  }
+
+/// Four pairs as `gzip` and `zstd` wrote them.
+let compressedRows = (
+  gzip: [UInt8](
+    Data(
+      base64Encoded:
+        "H4sIAAAAAAACA6tWKijKzy0oUbJSUCosTS0uyczPUzBQ0lFQSs7IL07NA4lXphZDhIpSs1KTS1JTQIJ5+Uq1XNXYdBti6jYk"
+        + "XrcRpm4T4nUbY+q2xKobAL4aHof4AAAA") ?? Data()),
+  zstd: [UInt8](
+    Data(
+      base64Encoded:
+        "KLUv/ST4hQIAZAN7InByb21wdCI6ICJxdWVzdGlvbiAwIiwgImNob3Nlbnllc3JlamVjdGVkbm8ifQoxMTI0MzkKAOAT4F0A"
+        + "MeBJAB14LAj/cNpocxw2mGQfhC8e") ?? Data())
+)
+
 /// Heads that a command cannot use, and rows that have no score.
 let rewardRefusals: [Refusal] = [
   .reward("a causal folder", ["Qwen2ForCausalLM has no reward head"], of: "gqa-tied"),

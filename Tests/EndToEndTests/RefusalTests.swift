@@ -9,7 +9,7 @@ extension EndToEndTests {
 
     @Test(
       arguments:
-        modelRefusals + adapterRefusals + dataRefusals + rewardRefusals + runFileRefusals
+        modelRefusals + adapterRefusals + dataRefusals + dataSetRefusals + rewardRefusals + runFileRefusals
         + fileRefusals)
     func isRefused(_ refusal: Refusal) throws {
       try check(refusal, ranks: nil)
@@ -17,7 +17,8 @@ extension EndToEndTests {
 
     /// One of each kind: the sentence comes once, whatever the rank count.
     @Test(arguments: [
-      modelRefusals[0], modelRefusals[1], modelRefusals[5], dataRefusals[0], runFileRefusals[0],
+      modelRefusals[0], modelRefusals[1], modelRefusals[5], dataRefusals[0], dataSetRefusals[0],
+      dataSetRefusals[3], runFileRefusals[0],
       runFileRefusals[2], runFileRefusals[3], rewardRefusals[0], rewardRefusals[5],
     ])
     func isRefusedOnceByAllRanks(_ refusal: Refusal) throws {

@@ -54,11 +54,13 @@ public func checkGradient(
     // The optimizer is not used: the one without state.
     configuration.optimizer.name = .sgd
     configuration.optimizer.momentum = 0
+    // No file is left behind.
+    configuration.data.cache = .off
     return configuration
   }
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
   let run = try TrainingRun(
-    configuration: configuration, folder: RunFolder(path: configuration.output),
+    configuration: configuration, folder: RunFolder(path: configuration.output), progress: progress,
     communicator: communicator)
   let displacement = options.displacement
   if displacement > 0 { try run.displaceWeights(by: displacement, communicator: communicator) }

@@ -13,7 +13,7 @@ public struct EvaluateOptions: Sendable {
   /// Folder of the base model of adapter folders, nil for the one that each names.
   public var base: String?
   /// Preference pairs.
-  public var data: String
+  public var data: DataOptions
   /// Reference folder, nil for none.
   public var reference: String?
   /// Model whose score of the generations is reported, and that judges where nobody else does; nil for
@@ -44,7 +44,7 @@ public struct EvaluateOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, base: String? = nil, data: String, reference: String?,
+    model: String, base: String? = nil, data: DataOptions, reference: String?,
     reward: RunConfiguration.OracleModel? = nil, isReversed: Bool = false,
     addsEndToken: Bool = false, judge: RunConfiguration.OracleSource?,
     opponents: [(name: String, path: String)], output: String, beta: Double, limit: Int?,
@@ -111,20 +111,22 @@ public func evaluate(
 ) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
   let start = Stopwatch.now
-  let (texts, asked, opponents) = try communicator.agree {
+  let (lines, asked, opponents) = try communicator.agree {
     try checkGenerationSizes(maxNewTokens: options.maxNewTokens)
     try checkFolderCanBeMade(options.output)
-    let rows = try PreferenceRow.read(path: options.data)
-    let texts = Array(rows.prefix(options.limit ?? rows.count))
+    let lines = try options.data.rows(for: .pairs(), limit: options.limit)
     return (
-      texts, try makeOracle(options.judge),
-      try options.opponents.map { ($0.name, try Opponent(path: $0.path, prompts: texts)) }
+      lines, try makeOracle(options.judge),
+      try options.opponents.map { ($0.name, try Opponent(path: $0.path, prompts: lines)) }
     )
   }
   let model = try LoadedModel(
     path: options.model, use: .either, base: options.base, reference: options.reference,
     oracles: [options.judgeModel, options.reward].compactMap { $0 },
     threads: .init(options.threads), communicator: communicator)
+  let texts = try communicator.agree {
+    try options.data.texts(lines, for: model.folder)
+  }
   if model.folder.configuration.scoreHead != nil {
     return try evaluateRewardModel(
       options, model: model, texts: texts, progress: progress, communicator: communicator)
@@ -133,13 +135,13 @@ public func evaluate(
     judge: options.judgeModel == nil ? asked : model.oracles.first,
     reward: options.reward == nil ? nil : model.oracles.last)
   let rows = try communicator.agree {
-    let rows = try everyPair(texts, of: model.folder, name: options.data)
+    let rows = try everyPair(texts, of: model.folder)
     let longest = rows.map(\.prompt.count).max() ?? 0
     try model.folder.checkPositions(
       longest + options.maxNewTokens, "the longest prompt and its new tokens have")
     return rows
   }
-  let lines = try mapRows(
+  let results = try mapRows(
     count: rows.count, batch: 16, what: "evaluate", progress: progress,
     communicator: communicator
   ) { range in
@@ -154,7 +156,7 @@ public func evaluate(
     try communicator.barrier()
     return 0
   }
-  let records = try lines.map { try parseJSON($0, source: "evaluation") }
+  let records = try results.map { try parseJSON($0, source: "evaluation") }
   // The opponents' texts are few and scored here, against the same chosen responses' prompts.
   let report = try evaluationReport(
     records, options: options, oracle: judges.judge ?? judges.reward, opponents: opponents,
@@ -168,7 +170,7 @@ public func evaluate(
 }
 
 private func evaluatePairs(
-  _ rows: [TokenPair], texts: [PreferenceRow], first: Int, model: LoadedModel, judges: Judges,
+  _ rows: [TokenPair], texts: [TextRow], first: Int, model: LoadedModel, judges: Judges,
   options: EvaluateOptions
 ) throws -> [EvaluatedPair] {
   let worker = model.worker
@@ -213,10 +215,10 @@ private func evaluatePairs(
 }
 
 /// A line that carries a pair's numbers between ranks and into `pairs.jsonl`.
-private func record(_ pair: EvaluatedPair, text: PreferenceRow, model: ModelFolder) -> [UInt8] {
+private func record(_ pair: EvaluatedPair, text: TextRow, model: ModelFolder) -> [UInt8] {
   func optional(_ value: Double?) -> JSON { value.map { .number($0) } ?? .null }
   let json: JSON = [
-    "prompt": .string(text.prompt),
+    "prompt": text.given.json,
     "logps/chosen": .number(pair.logs[0]), "logps/rejected": .number(pair.logs[1]),
     "ref_logps/chosen": optional(pair.references?[0]),
     "ref_logps/rejected": optional(pair.references?[1]),
@@ -226,6 +228,7 @@ private func record(_ pair: EvaluatedPair, text: PreferenceRow, model: ModelFold
     "completion_ref_logp": optional(pair.completionReference),
     "finish": .string(pair.completion.isEnded ? "eos" : "length"),
     "score": optional(pair.scores?[0]), "chosen_score": optional(pair.scores?[1]),
+    "subset": text.subset.map { .string($0) } ?? .null,
     "reward": optional(pair.rewards?[0]), "chosen_reward": optional(pair.rewards?[1]),
   ]
   return Array(json.text.utf8)

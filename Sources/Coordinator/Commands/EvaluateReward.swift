@@ -18,7 +18,7 @@ private let pairBatch = 8
 /// - Returns: the exit code.
 /// - Throws: what is wrong with the pairs; an option that a reward model has no use for.
 func evaluateRewardModel(
-  _ options: EvaluateOptions, model: LoadedModel, texts: [PreferenceRow], progress: ProgressLine,
+  _ options: EvaluateOptions, model: LoadedModel, texts: [TextRow], progress: ProgressLine,
   communicator: borrowing Communicator
 ) throws -> Int32 {
   let start = Stopwatch.now
@@ -32,16 +32,16 @@ func evaluateRewardModel(
           + "leave out \(name)")
     }
     let endToken = try options.addsEndToken ? model.folder.requireEndToken() : nil
-    return try texts.enumerated().map { index, text in
-      let both = [text.chosen, text.rejected].map {
-        model.folder.rewardTokens(prompt: text.prompt, completion: $0, endToken: endToken)
+    return try texts.map { text in
+      let both = text.responses.map {
+        // A chat template has written its own ending.
+        model.folder.rewardTokens(
+          prompt: text.prompt, completion: $0.text, endToken: text.isTemplated ? nil : endToken)
       }
-      guard both.allSatisfy({ !$0.isEmpty }) else {
-        throw DataError(
-          options.data, "row \(index + 1) has a response without a token; give it some text")
+      guard both.count == 2, both.allSatisfy({ !$0.isEmpty }) else {
+        throw DataError(text.place, "a response is missing or has no token; give it some text")
       }
-      try model.folder.checkPositions(
-        both.map(\.count).max() ?? 0, "\(options.data), row \(index + 1), has")
+      try model.folder.checkPositions(both.map(\.count).max() ?? 0, "\(text.place) has")
       return both
     }
   }
@@ -52,8 +52,9 @@ func evaluateRewardModel(
     let scores = model.scores(pairs[range].flatMap { $0 }, isReversed: options.isReversed)
     return range.enumerated().map { position, index in
       let record: JSON = [
-        "prompt": .string(texts[index].prompt), "score/chosen": .number(scores[2 * position]),
+        "prompt": texts[index].given.json, "score/chosen": .number(scores[2 * position]),
         "score/rejected": .number(scores[2 * position + 1]),
+        "subset": texts[index].subset.map { .string($0) } ?? .null,
       ]
       return Array(record.text.utf8)
     }
@@ -83,6 +84,7 @@ private func rewardReport(_ records: [JSON], seconds: Double) -> EvaluationRepor
   // A tie is half right.
   report.add(
     "rewards/accuracies", Estimate(shareOf: margins.map { $0 > 0 ? 1 : $0 == 0 ? 0.5 : 0 }))
+  addSubsets(records, margins: margins, to: &report)
   report.add("pairs", .integer(Int64(records.count)))
   report.add("seconds", .number(seconds))
   return report

@@ -11,7 +11,7 @@ struct Opponent {
   let areEnded: [Bool]
 
   /// Reads lines with `prompt` and `completion` or `completions`, which must match the prompts.
-  init(path: String, prompts: [PreferenceRow]) throws(DataError) {
+  init(path: String, prompts: [DataRow]) throws(DataError) {
     let lines = try DataLine.read(path: path)
     guard lines.count >= prompts.count else {
       throw DataError(
@@ -22,7 +22,7 @@ struct Opponent {
     for (line, row) in zip(lines, prompts) {
       let text =
         line.object["completion"]?.string ?? line.object["completions"]?.elements?.first?.string
-      guard let text, line.object["prompt"]?.string == row.prompt else {
+      guard let text, line.object["prompt"]?.text == row.prompt.json.text else {
         throw DataError(
           line.place, "expected a completion of the same prompt as in the evaluated data")
       }
@@ -82,7 +82,7 @@ func fixed(_ value: Double) -> String {
 /// Means, shares and win rates over all evaluated pairs.
 func evaluationReport(
   _ records: [JSON], options: EvaluateOptions, oracle: Oracle?,
-  opponents: [(name: String, opponent: Opponent)], texts: [PreferenceRow], seconds: Double
+  opponents: [(name: String, opponent: Opponent)], texts: [TextRow], seconds: Double
 ) throws -> EvaluationReport {
   var report = EvaluationReport()
   func column(_ name: String) -> [Double] { records.map { $0[name]?.number ?? .nan } }
@@ -106,6 +106,13 @@ func evaluationReport(
     let kl = zip(column("completion_logp"), column("completion_ref_logp")).map { $0 - $1 }
     report.add("objective/kl", Estimate(meanOf: finite(kl)))
   }
+  addSubsets(
+    records,
+    margins: records.indices.map {
+      options.reference == nil
+        ? chosen[$0] - rejected[$0]
+        : (chosen[$0] - references.0[$0]) - (rejected[$0] - references.1[$0])
+    }, to: &report)
   report.add("completion_tokens", Estimate(meanOf: column("completion_tokens")))
   report.add(
     "val/contain_eos_token",
@@ -137,6 +144,20 @@ func evaluationReport(
   report.add("beta", .number(options.beta))
   report.add("seconds", .number(seconds))
   return report
+}
+
+/// Accuracies by subset, where the data names subsets.
+func addSubsets(_ records: [JSON], margins: [Double], to report: inout EvaluationReport) {
+  let rows = zip(records, margins).compactMap { record, margin in
+    record["subset"]?.string.map {
+      (subset: $0, isRight: margin > 0 ? 1 : margin == 0 ? 0.5 : 0)
+    }
+  }
+  let figures = SubsetAccuracy.figures(rows)
+  for (name, estimate) in figures.subsets { report.add("accuracy/\(name)", estimate) }
+  for (name, value) in figures.sections {
+    report.add("accuracy/section/\(name)", Estimate(value: value))
+  }
 }
 
 private func addWinRate(

@@ -11,7 +11,7 @@ public struct GenerateOptions: Sendable {
   /// Folder of the base model of adapter folders, nil for the one that each names.
   public var base: String?
   /// Lines with a prompt.
-  public var data: String
+  public var data: DataOptions
   /// File to write.
   public var output: String
   /// Completions a prompt.
@@ -27,7 +27,7 @@ public struct GenerateOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, base: String? = nil, data: String, output: String, samples: Int,
+    model: String, base: String? = nil, data: DataOptions, output: String, samples: Int,
     maxNewTokens: Int,
     temperature: Double, topP: Double, topK: Int, seed: UInt64, threads: Int?
   ) {
@@ -57,10 +57,10 @@ public func generate(
   _ options: GenerateOptions, communicator: borrowing Communicator
 ) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
-  let texts = try communicator.agree {
+  let rows = try communicator.agree {
     try checkGenerationSizes(maxNewTokens: options.maxNewTokens, samples: options.samples)
     try checkWritable(options.output)
-    return try PromptRow.read(path: options.data)
+    return try options.data.rows(for: .prompts(keepingResponses: false))
   }
   let model = try LoadedModel(
     path: options.model, use: .probabilities("sail generate"), base: options.base, reference: nil,
@@ -68,7 +68,7 @@ public func generate(
     communicator: communicator)
   let prompts = try communicator.agree {
     try everyPrompt(
-      texts.map(\.prompt), of: model.folder, name: options.data,
+      try options.data.texts(rows, for: model.folder), of: model.folder,
       maxNewTokens: options.maxNewTokens)
   }
   let settings = GenerationSettings(
@@ -83,16 +83,16 @@ public func generate(
         GenerationRequest(prompt: prompts[$0], sampleCount: options.samples, row: $0)
       }, settings: settings, random: random, step: 0)
     return zip(range, completions).map { index, samples in
-      Array(line(texts[index].prompt, samples, model.folder).text.utf8)
+      Array(line(rows[index].prompt, samples, model.folder).text.utf8)
     }
   }
   try writeLines(lines, to: options.output, communicator: communicator)
   return 0
 }
 
-private func line(_ prompt: String, _ samples: [Completion], _ model: ModelFolder) -> JSON {
+private func line(_ prompt: DataText, _ samples: [Completion], _ model: ModelFolder) -> JSON {
   [
-    "prompt": .string(prompt),
+    "prompt": prompt.json,
     "completions": .array(samples.map { .string(model.tokenizer.decode($0.tokens)) }),
     "token_ids": .array(samples.map { .array($0.tokens.map { .integer(Int64($0)) }) }),
     "logps": .array(samples.map { .number($0.logProbability) }),
@@ -101,16 +101,13 @@ private func line(_ prompt: String, _ samples: [Completion], _ model: ModelFolde
 }
 
 /// All prompts as token ids; one without tokens is an error, as is one too long to be answered.
-func everyPrompt(
-  _ texts: [String], of model: ModelFolder, name: String, maxNewTokens: Int
+private func everyPrompt(
+  _ texts: [TextRow], of model: ModelFolder, maxNewTokens: Int
 ) throws -> [[Int32]] {
-  let prompts = texts.map { model.tokenizer.encode($0) }
-  if let row = prompts.firstIndex(where: \.isEmpty) {
-    throw DataError(name, "row \(row + 1) has a prompt without a token; give it some text")
-  }
-  for (row, prompt) in prompts.enumerated() {
+  let prompts = try everyRow(texts, of: model).map(\.prompt)
+  for (text, prompt) in zip(texts, prompts) {
     try model.checkPositions(
-      prompt.count + maxNewTokens, "\(name), row \(row + 1), and its new tokens have")
+      prompt.count + maxNewTokens, "\(text.place) and its new tokens have")
   }
   return prompts
 }

@@ -8,9 +8,12 @@ import Model
 /// - Parameters:
 ///   - path: what to look at.
 ///   - verifies: reads every byte of a checkpoint and compares it with its manifest.
+///   - data: how a data file is read.
 /// - Returns: lines for a person.
 /// - Throws: what is wrong with it; a checkpoint that is not whole.
-public func inspect(path: String, verifies: Bool) throws -> String {
+public func inspect(
+  path: String, verifies: Bool, data: InspectDataOptions = InspectDataOptions()
+) throws -> String {
   var isFolder: ObjCBool = false
   let manager = FileManager.default
   guard manager.fileExists(atPath: path, isDirectory: &isFolder) else {
@@ -18,7 +21,7 @@ public func inspect(path: String, verifies: Bool) throws -> String {
       path, "there is no such file or folder; give a checkpoint, a model folder or a JSONL file")
   }
   func holds(_ name: String) -> Bool { manager.fileExists(atPath: "\(path)/\(name)") }
-  if !isFolder.boolValue { return try describeData(path) }
+  if !isFolder.boolValue { return try describeData(path, data) }
   if holds("MANIFEST") || holds("state.json") {
     return try describeCheckpoint(path, verifies: verifies)
   }
@@ -112,21 +115,4 @@ private func describeAdapter(_ path: String) throws -> String {
     targets: \(c.targets.joined(separator: ", "))
     base model: \(base)
     """
-}
-
-private func describeData(_ path: String) throws -> String {
-  let lines = try DataLine.read(path: path)
-  let keys = (lines.first?.object.members ?? []).map(\.key)
-  let kind: String
-  if keys.contains("chosen") || keys.contains("rejected") {
-    kind = "preference pairs"
-    for line in lines { _ = try PreferenceRow(line) }
-  } else if keys.contains("completion") {
-    kind = "prompts with completions"
-    for line in lines { _ = try CompletionRow(line) }
-  } else {
-    kind = "prompts"
-    for line in lines { _ = try PromptRow(line) }
-  }
-  return "\(lines.count) rows of \(kind); keys: " + keys.joined(separator: ", ")
 }

@@ -6,6 +6,12 @@ struct Estimate {
   var low: Double
   var high: Double
 
+  /// A number without an interval.
+  init(value: Double) {
+    self.value = value
+    (low, high) = (.nan, .nan)
+  }
+
   /// Mean of a sample, ± 1.96 standard errors; no interval for a single number.
   init?(meanOf values: [Double]) {
     guard !values.isEmpty else { return nil }

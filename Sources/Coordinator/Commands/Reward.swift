@@ -49,7 +49,7 @@ public func reward(_ options: RewardOptions, communicator: borrowing Communicato
     try checkWritable(options.output)
     return try DataLine.read(path: options.data).map { line in
       (
-        place: line.place, prompt: try line.explicitPrompt(),
+        place: line.place, prompt: try line.string("prompt"),
         completion: try line.string("completion")
       )
     }

@@ -11,7 +11,7 @@ public struct ScoreOptions: Sendable {
   /// Folder of the base model of adapter folders, nil for the one that each names.
   public var base: String?
   /// Preference pairs.
-  public var data: String
+  public var data: DataOptions
   /// File to write.
   public var output: String
   /// Reference folder, nil for none.
@@ -21,7 +21,7 @@ public struct ScoreOptions: Sendable {
 
   /// Options from their parts.
   public init(
-    model: String, base: String? = nil, data: String, output: String, reference: String?,
+    model: String, base: String? = nil, data: DataOptions, output: String, reference: String?,
     threads: Int?
   ) {
     self.model = model
@@ -49,9 +49,9 @@ private let scoreBatch = 8
 /// - Throws: what is wrong with model or data.
 public func score(_ options: ScoreOptions, communicator: borrowing Communicator) throws -> Int32 {
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)
-  let texts = try communicator.agree {
+  let lines = try communicator.agree {
     try checkWritable(options.output)
-    return try PreferenceRow.read(path: options.data)
+    return try options.data.rows(for: .pairs())
   }
   let model = try LoadedModel(
     path: options.model, use: .probabilities("sail score"), base: options.base,
@@ -59,9 +59,9 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
     threads: .init(options.threads),
     communicator: communicator)
   let rows = try communicator.agree {
-    try everyPair(texts, of: model.folder, name: options.data)
+    try everyPair(try options.data.texts(lines, for: model.folder), of: model.folder)
   }
-  let lines = try mapRows(
+  let results = try mapRows(
     count: rows.count, batch: scoreBatch, what: "score", progress: progress,
     communicator: communicator
   ) { range in
@@ -84,27 +84,8 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
       return Array(line.json.text.utf8)
     }
   }
-  try writeLines(lines, to: options.output, communicator: communicator)
+  try writeLines(results, to: options.output, communicator: communicator)
   return 0
-}
-
-/// All pairs as token ids without limits; one without tokens is an error, as lines must match.
-func everyPair(
-  _ texts: [PreferenceRow], of model: ModelFolder, name: String
-) throws -> [TokenPair] {
-  let encoder = model.encoder(limits: nil)
-  var rows: [TokenPair] = []
-  for (index, text) in texts.enumerated() {
-    guard let row = try? encoder.pairs([text], name: name).rows.first else {
-      throw DataError(
-        name,
-        "row \(index + 1) has a prompt or completion without a token; give it some text")
-    }
-    let longest = max(row.chosen.count, row.rejected.count)
-    try model.checkPositions(row.prompt.count + longest, "\(name), row \(index + 1), has")
-    rows.append(row)
-  }
-  return rows
 }
 
 /// Refuses an output that could not be written, before the work is done.

@@ -15,9 +15,11 @@ enum ConfigurationKeys {
       "data",
       [
         "train", "eval", "eval_fraction", "split_seed", "shuffle", "format", "template",
-        "max_length", "max_prompt_length", "overlong",
+        "max_length", "max_prompt_length", "overlong", "cache",
       ]
     ),
+    ("data.train", ["path", "weight", "limit", "format"]),
+    ("data.eval", ["path", "weight", "limit", "format"]),
     ("objective", ["loss", "beta", "label_smoothing", "link", "revkl", "revkl_on"]),
     (
       "sail",

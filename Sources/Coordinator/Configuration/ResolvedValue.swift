@@ -66,7 +66,7 @@ enum ResolvedValue: Equatable {
     switch self {
     case .scalar(let text): return text
     case .list(let elements):
-      return "[" + elements.map { $0.yaml() }.joined(separator: ", ") + "]"
+      return "[" + elements.map(\.inline).joined(separator: ", ") + "]"
     case .mapping(let entries):
       return entries.map { entry in
         let key = String(repeating: " ", count: indent) + entry.key + ":"
@@ -74,6 +74,12 @@ enum ResolvedValue: Equatable {
         return key + " " + entry.value.yaml() + "\n"
       }.joined()
     }
+  }
+
+  /// The value as YAML on one line.
+  private var inline: String {
+    guard case .mapping(let entries) = self else { return yaml() }
+    return "{" + entries.map { "\($0.key): \($0.value.inline)" }.joined(separator: ", ") + "}"
   }
 }
 

@@ -24,10 +24,16 @@ extension RunConfiguration {
     func refuse(_ key: String, _ sentence: String) -> ConfigurationError {
       ConfigurationError(place(key), sentence)
     }
-    if data.eval != nil, data.evalFraction > 0 {
+    if !data.eval.isEmpty, data.evalFraction > 0 {
       throw refuse(
         "data.eval_fraction",
         "data.eval and data.eval_fraction both name evaluation rows; keep one of them")
+    }
+    if let file = data.eval.first(where: { $0.weight != 1 }) {
+      throw refuse(
+        "data.eval",
+        "data.eval: \(file.path) has a weight of \(file.weight), but evaluation sees each row "
+          + "once; use limit to take fewer rows")
     }
     if data.overlong == .cut, data.maxPromptLength >= data.maxLength {
       throw refuse(

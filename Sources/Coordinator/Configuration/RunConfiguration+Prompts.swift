@@ -15,7 +15,7 @@ extension RunConfiguration {
     let drawsFromReference = objective.revkl > 0 && objective.revklOn == .reference
     let evaluates =
       method != .sft && evaluate.generations > 0
-      && (data.eval != nil || data.evalFraction > 0)
+      && (!data.eval.isEmpty || data.evalFraction > 0)
     return isOnline || drawsFromReference || evaluates
   }
 }

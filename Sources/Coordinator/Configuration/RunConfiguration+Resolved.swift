@@ -45,11 +45,40 @@ extension RunConfiguration.ModelSource {
 extension RunConfiguration.DataSettings {
   fileprivate var resolved: ResolvedValue {
     [
-      "train": .text(train), "eval": .text(eval), "eval_fraction": .number(evalFraction),
-      "split_seed": .number(splitSeed), "shuffle": .truth(shuffle), "format": .text(format),
-      "template": .choice(template), "max_length": .number(maxLength),
+      "train": .files(train), "eval": .files(eval), "eval_fraction": .number(evalFraction),
+      "split_seed": .number(splitSeed), "shuffle": .truth(shuffle),
+      "format": .text(format?.rawValue ?? "auto"),
+      "template": .text(template.name), "max_length": .number(maxLength),
       "max_prompt_length": .number(maxPromptLength), "overlong": .choice(overlong),
+      "cache": cache.resolved,
     ]
+  }
+}
+
+extension ResolvedValue {
+  /// Files of rows: a path where that is all there is to say.
+  fileprivate static func files(_ files: [RunConfiguration.DataFile]) -> ResolvedValue {
+    let values = files.map { file -> ResolvedValue in
+      if file == RunConfiguration.DataFile(path: file.path) { return .text(file.path) }
+      return [
+        "path": .text(file.path), "weight": .number(file.weight),
+        "limit": file.limit.map { .number($0) } ?? .none,
+        "format": .text(file.format?.rawValue ?? "auto"),
+      ]
+    }
+    if values.isEmpty { return .none }
+    if values.count == 1, case .scalar = values[0] { return values[0] }
+    return .list(values)
+  }
+}
+
+extension RunConfiguration.Cache {
+  fileprivate var resolved: ResolvedValue {
+    switch self {
+    case .auto: .text("auto")
+    case .off: .text("off")
+    case .folder(let path): .text(path)
+    }
   }
 }
 

@@ -2,7 +2,7 @@ extension RunConfiguration {
   /// Keys whose values may differ between a run and its continuation.
   private static let freeKeys = [
     "evaluate", "samples", "checkpoint", "threads", "memory", "output", "oracle.timeout",
-    "oracle.restarts", "sail.term_norms_every",
+    "oracle.restarts", "data.cache", "sail.term_norms_every",
   ]
 
   /// The keys that differ from an earlier run's and would change its results.

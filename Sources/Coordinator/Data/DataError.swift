@@ -1,3 +1,6 @@
+import Checkpoint
+import Tokenizer
+
 /// What is wrong with a data file: one sentence with the file, the line and what to do.
 public struct DataError: Error, CustomStringConvertible, Sendable {
   /// The sentence.
@@ -5,4 +8,10 @@ public struct DataError: Error, CustomStringConvertible, Sendable {
 
   /// An error at a place such as `file:line`.
   init(_ place: String, _ sentence: String) { description = "\(place): \(sentence)" }
+
+  /// An error of reading a file, whose sentence names it.
+  init(_ error: CheckpointError) { description = error.description }
+
+  /// An error of a template, whose sentence names its source.
+  init(_ error: TokenizerError) { description = error.description }
 }

@@ -1,90 +1,94 @@
-/// A preference pair as text.
-public struct PreferenceRow: Sendable, Equatable {
-  /// What is answered.
-  public var prompt: String
-  /// The preferred completion.
-  public var chosen: String
-  /// The other completion.
-  public var rejected: String
-
-  /// A row from its parts.
-  public init(prompt: String, chosen: String, rejected: String) {
-    self.prompt = prompt
-    self.chosen = chosen
-    self.rejected = rejected
+/// The rows of a data file, one after the other.
+final class DataRows {
+  /// What the lines of a file are read for.
+  enum Purpose: Equatable {
+    /// Prompts with completions to imitate.
+    case completions
+    /// Preference pairs; `hint` tells a row that has only a prompt what it would need.
+    case pairs(hint: String = "")
+    /// Whatever they hold.
+    case any
+    /// Prompts, with the responses of the lines that have a usable pair where those are kept.
+    case prompts(keepingResponses: Bool)
   }
 
-  /// The row of a line with "prompt", "chosen" and "rejected".
+  private let lines: DataLines
+  private let purpose: Purpose
+  private let limit: Int
+  /// What the keys mean; nil before the first row where it goes by those.
+  private(set) var form: DataForm?
+  private var count = 0
+
+  /// The rows of a file.
   ///
-  /// - Parameter line: the line; other keys are ignored.
-  /// - Throws: `DataError` if one of them is missing or not a string.
-  public init(_ line: DataLine) throws(DataError) {
-    prompt = try line.explicitPrompt()
-    chosen = try line.string("chosen")
-    rejected = try line.string("rejected")
+  /// - Parameters:
+  ///   - path: a JSONL file, plain or compressed.
+  ///   - form: what its keys mean; nil goes by those of the first line.
+  ///   - limit: the most rows; nil is all.
+  ///   - purpose: what they are read for.
+  /// - Throws: `DataError` if there is no such file.
+  init(
+    path: String, form: DataForm? = nil, limit: Int? = nil, for purpose: Purpose
+  ) throws(DataError) {
+    lines = try DataLines(path: path)
+    self.form = form
+    self.limit = limit ?? .max
+    self.purpose = purpose
   }
 
-  /// The preference rows of a JSONL file; throws `DataError` with file and line.
-  public static func read(path: String) throws(DataError) -> [PreferenceRow] {
-    var rows: [PreferenceRow] = []
-    for line in try DataLine.read(path: path) { rows.append(try PreferenceRow(line)) }
-    return rows
-  }
-}
+  /// The part of the file that was read, from 0 to 1.
+  var share: Double { lines.share }
 
-/// A prompt with the completion to imitate, as text.
-public struct CompletionRow: Sendable, Equatable {
-  /// What is answered.
-  public var prompt: String
-  /// The answer.
-  public var completion: String
-
-  /// A row from its parts.
-  public init(prompt: String, completion: String) {
-    self.prompt = prompt
-    self.completion = completion
-  }
-
-  /// The row of a line with "prompt" and "completion", or of a preference row with its "chosen".
+  /// The next row, nil at the end.
   ///
-  /// - Parameter line: the line; other keys are ignored, but a "rejected" must be a string too.
-  /// - Throws: `DataError` if a key is missing or not a string.
-  public init(_ line: DataLine) throws(DataError) {
-    if !line.has("completion"), line.has("chosen") {
-      let row = try PreferenceRow(line)
-      self.init(prompt: row.prompt, completion: row.chosen)
-    } else {
-      self.init(
-        prompt: try line.explicitPrompt(), completion: try line.string("completion"))
+  /// - Returns: a row with the responses that its purpose needs; a pair may be a tie without any.
+  /// - Throws: `DataError` if a line does not fit the file's form or purpose, or there is none.
+  func next() throws(DataError) -> DataRow? {
+    guard count < limit, let line = try lines.next() else { return nil }
+    count += 1
+    let form = try form(of: line)
+    switch purpose {
+    case .any: return try form.row(line)
+    case .prompts(let keepsResponses):
+      var row = try prompt(line, form)
+      if !keepsResponses || row.responses.count != 2 || row.isTie { row.responses = [] }
+      return row
+    case .completions:
+      let row = try form.row(line)
+      guard !row.responses.isEmpty || row.isTie else {
+        throw DataError(
+          line.place, "the key \"completion\" is missing; supervised rows need one")
+      }
+      return row
+    case .pairs(let hint):
+      if form == .preference || form == .promptOnly, line.has("prompt"), !line.has("chosen") {
+        throw DataError(line.place, "the key \"chosen\" is missing" + hint)
+      }
+      let row = try form.row(line)
+      guard row.responses.count == 2 || row.isTie else {
+        throw DataError(
+          line.place,
+          "rows of the form \(form.rawValue) have no pair of responses; give chosen and rejected")
+      }
+      return row
     }
   }
 
-  /// The completion rows of a JSONL file; throws `DataError` with file and line.
-  public static func read(path: String) throws(DataError) -> [CompletionRow] {
-    var rows: [CompletionRow] = []
-    for line in try DataLine.read(path: path) { rows.append(try CompletionRow(line)) }
-    return rows
+  /// The file's form, recognised by its first line unless it was given.
+  private func form(of line: DataLine) throws(DataError) -> DataForm {
+    if let form { return form }
+    let found = try DataForm(recognizing: line)
+    form = found
+    return found
   }
-}
 
-/// A prompt to be answered, as text.
-public struct PromptRow: Sendable, Equatable {
-  /// What is answered.
-  public var prompt: String
-
-  /// A row from its prompt.
-  public init(prompt: String) { self.prompt = prompt }
-
-  /// The row of any line with a "prompt".
-  ///
-  /// - Parameter line: the line; all other keys are ignored.
-  /// - Throws: `DataError` if the prompt is missing or not a string.
-  public init(_ line: DataLine) throws(DataError) { prompt = try line.explicitPrompt() }
-
-  /// The prompts of a JSONL file; throws `DataError` with file and line.
-  public static func read(path: String) throws(DataError) -> [PromptRow] {
-    var rows: [PromptRow] = []
-    for line in try DataLine.read(path: path) { rows.append(try PromptRow(line)) }
-    return rows
+  /// A prompt with the responses that the line has, if they are of use.
+  private func prompt(_ line: DataLine, _ form: DataForm) throws(DataError) -> DataRow {
+    switch form {
+    case .preference, .promptOnly, .promptCompletion:
+      if let row = try? DataForm.preference.row(line) { return row }
+      return try DataForm.promptOnly.row(line)
+    case .messages, .safeRLHF, .safeRLHFSafer, .ultraFeedback: return try form.row(line)
+    }
   }
 }

@@ -1,7 +1,9 @@
-/// Turns rows of text into rows of token ids (DESIGN.md §3, "Text and tokens").
+/// Turns rows of text into token ids (DESIGN.md §3, "Text and tokens").
 ///
-/// The prompt is encoded with special tokens, each completion by itself without, then the end token
-/// follows, unless it is there already. Then the limits are applied, if there are any.
+/// The prompt of a plain row is encoded with special tokens, each completion by itself without, then
+/// the end token follows, unless it is there already. The text of a chat template is encoded as it is:
+/// it has its own special tokens, and its own ending is the end. Then the limits are applied, if there
+/// are any.
 public struct RowEncoder {
   /// A text's token ids, with the tokenizer's special tokens or without.
   private let encode: (String, Bool) -> [Int32]
@@ -9,6 +11,26 @@ public struct RowEncoder {
   private let endToken: Int32?
   /// nil is no limit.
   private let limits: LengthLimits?
+
+  /// What became of a row.
+  public enum Outcome: Sendable, Equatable {
+    /// It can be used.
+    case row(EncodedRow)
+    /// It is beyond a limit and left out.
+    case overlong
+    /// Its prompt or a completion has no token.
+    case empty
+  }
+
+  /// A row as token ids.
+  public struct EncodedRow: Sendable, Equatable {
+    /// The prompt.
+    public var prompt: [Int32]
+    /// The responses in the order of the row, their end tokens included.
+    public var responses: [[Int32]]
+    /// Whether a limit cut something away.
+    public var isCut = false
+  }
 
   /// An encoder from its parts.
   ///
@@ -24,102 +46,39 @@ public struct RowEncoder {
     self.encode = encode
   }
 
-  /// Encodes preference rows.
+  /// Encodes a row and applies the limits.
   ///
-  /// - Parameters:
-  ///   - rows: the rows of text.
-  ///   - name: what the error calls the data.
-  /// - Returns: the usable rows, at least one, and counts of the others.
-  /// - Throws: `DataError` if no row is usable.
-  public func pairs(
-    _ rows: [PreferenceRow], name: String
-  ) throws(DataError) -> TokenRows<TokenPair> {
-    var result = TokenRows<TokenPair>()
-    for (index, row) in rows.enumerated() {
-      add(index, row.prompt, [row.chosen, row.rejected], to: &result) { prompt, completions in
-        TokenPair(prompt: prompt, chosen: completions[0], rejected: completions[1])
-      }
-    }
-    return try nonEmpty(result, name: name)
+  /// - Parameter row: the row as text.
+  /// - Returns: its token ids, or why it cannot be used.
+  public func encode(_ row: TextRow) -> Outcome { limited(unlimited(row)) }
+
+  /// A row's token ids before any limit.
+  func unlimited(_ row: TextRow) -> EncodedRow {
+    EncodedRow(
+      prompt: encode(row.prompt, !row.isTemplated),
+      responses: row.responses.map { response in
+        var tokens = encode(response.text, false)
+        if !row.isTemplated, let endToken, tokens.last != endToken { tokens.append(endToken) }
+        return tokens
+      })
   }
 
-  /// Encodes completion rows.
-  ///
-  /// - Parameters:
-  ///   - rows: the rows of text.
-  ///   - name: what the error calls the data.
-  /// - Returns: the usable rows, at least one, and counts of the others.
-  /// - Throws: `DataError` if no row is usable.
-  public func completions(
-    _ rows: [CompletionRow], name: String
-  ) throws(DataError) -> TokenRows<TokenCompletion> {
-    var result = TokenRows<TokenCompletion>()
-    for (index, row) in rows.enumerated() {
-      add(index, row.prompt, [row.completion], to: &result) { prompt, completions in
-        TokenCompletion(prompt: prompt, completion: completions[0])
-      }
-    }
-    return try nonEmpty(result, name: name)
-  }
-
-  /// Encodes prompts; the limits see a row without a completion.
-  ///
-  /// - Parameters:
-  ///   - rows: the rows of text.
-  ///   - name: what the error calls the data.
-  /// - Returns: the usable prompts, at least one, and counts of the others.
-  /// - Throws: `DataError` if no row is usable.
-  public func prompts(
-    _ rows: [PromptRow], name: String
-  ) throws(DataError) -> TokenRows<[Int32]> {
-    var result = TokenRows<[Int32]>()
-    for (index, row) in rows.enumerated() {
-      add(index, row.prompt, [], to: &result) { prompt, _ in prompt }
-    }
-    return try nonEmpty(result, name: name)
-  }
-
-  private func add<Row>(
-    _ index: Int, _ promptText: String, _ completionTexts: [String],
-    to result: inout TokenRows<Row>,
-    _ make: ([Int32], [[Int32]]) -> Row
-  ) {
-    var prompt = encode(promptText, true)
-    var completions = completionTexts.map { text in
-      var tokens = encode(text, false)
-      if let endToken, tokens.last != endToken { tokens.append(endToken) }
-      return tokens
-    }
-    var isCut = false
+  /// A row with the limits applied.
+  func limited(_ row: EncodedRow) -> Outcome {
+    var row = row
     if let limits {
-      let longest = completions.map(\.count).max() ?? 0
-      if prompt.count > limits.maxPromptLength || prompt.count + longest > limits.maxLength {
-        guard limits.overlong == .cut else {
-          result.overlongCount += 1
-          return
-        }
-        isCut = true
-        prompt = Array(prompt.suffix(limits.maxPromptLength))
-        let room = max(0, limits.maxLength - prompt.count)
-        completions = completions.map { Array($0.prefix(room)) }
+      let longest = row.responses.map(\.count).max() ?? 0
+      // A prompt by itself knows its own limit only.
+      let isLong = !row.responses.isEmpty && row.prompt.count + longest > limits.maxLength
+      if row.prompt.count > limits.maxPromptLength || isLong {
+        guard limits.overlong == .cut else { return .overlong }
+        row.isCut = true
+        row.prompt = Array(row.prompt.suffix(limits.maxPromptLength))
+        let room = max(0, limits.maxLength - row.prompt.count)
+        row.responses = row.responses.map { Array($0.prefix(room)) }
       }
     }
-    guard !prompt.isEmpty, completions.allSatisfy({ !$0.isEmpty }) else {
-      result.emptyCount += 1
-      return
-    }
-    if isCut { result.cutCount += 1 }
-    result.rows.append(make(prompt, completions))
-    result.sources.append(index)
-  }
-
-  private func nonEmpty<Row>(
-    _ result: TokenRows<Row>, name: String
-  ) throws(DataError) -> TokenRows<Row> {
-    guard result.rows.isEmpty else { return result }
-    throw DataError(
-      name,
-      "no usable row: \(result.overlongCount) beyond data.max_length or data.max_prompt_length, "
-        + "\(result.emptyCount) without a token; raise the limits or set overlong: cut")
+    guard !row.prompt.isEmpty, row.responses.allSatisfy({ !$0.isEmpty }) else { return .empty }
+    return .row(row)
   }
 }

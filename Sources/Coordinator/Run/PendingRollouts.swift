@@ -83,7 +83,8 @@ extension TrainingRun {
       for pending in step..<(step / every + 1) * every { pendingRollouts[pending] = [] }
     }
     let bytes = try readFile(path, what: "list of pending completions")
-    for line in bytes.isEmpty ? [] : try DataLine.read(bytes, name: path) {
+    let lines = DataLines(bytes, name: path)
+    while !bytes.isEmpty, let line = try lines.next() {
       let rollout = try Rollout(
         line.object, place: line.place, vocabularySize: model.configuration.vocabularySize)
       guard pendingRollouts[rollout.step] != nil, rollout.row < configuration.batch.pairs else {
@@ -92,7 +93,7 @@ extension TrainingRun {
       pendingRollouts[rollout.step]?.append(rollout)
     }
     for (step, rollouts) in pendingRollouts.sorted(by: { $0.key < $1.key }) {
-      try check(rollouts, of: plannedRows(step: step), path: path)
+      try check(rollouts, of: try plannedRows(step: step), path: path)
     }
   }
 

@@ -6,20 +6,17 @@ import Synthetic
 import Tensor
 import Worker
 
-/// What a run reads before it allocates: models without weights, data, oracle.
+/// What a run reads before it allocates, beside its data: models without weights, oracle.
 struct RunSources {
   let configuration: RunConfiguration
   let model: ModelFolder
   let reference: ModelFolder?
-  let train: TrainingData
-  let evaluation: TrainingData?
   /// The oracle if it is a rule or a command.
   private let asked: Oracle?
   /// The oracle if it is a model; nil for methods that ask nobody.
   private let oracleFolders: OracleFolders?
   /// The adapter that is trained, nil where the weights are.
   let adapter: AdapterRequest?
-  let stepCount: Int
   /// Number type of the starting folder, which the result gets too.
   let numberType: NumberType
 
@@ -72,37 +69,21 @@ struct RunSources {
       try folder.checkPositions(
         answered, "data.max_prompt_length and generation.max_new_tokens allow")
     }
-    let data = configuration.data
-    let limits = LengthLimits(data)
-    var rows = try TrainingData(
-      path: data.train, kind: .init(configuration, forEvaluation: data.evalFraction > 0),
-      model: model, limits: limits)
-    if let path = data.eval {
-      evaluation = try TrainingData(
-        path: path, kind: .init(configuration, forEvaluation: true), model: model, limits: limits)
-    } else if data.evalFraction > 0 {
-      let split = try EvaluationSplit(
-        rowCount: rows.count, fraction: data.evalFraction, seed: data.splitSeed,
-        name: data.train)
-      evaluation = rows.selecting(split.evaluation)
-      rows = rows.selecting(split.train)
-    } else {
-      evaluation = nil
-    }
-    train = configuration.trainsOnPromptsAlone ? rows.withoutResponses : rows
     asked = try makeOracle(configuration.oracle)
     if case .model(let settings) = configuration.oracle, comparesWithReference {
       oracleFolders = try OracleFolders(settings, fallback: reference)
     } else {
       oracleFolders = nil
     }
-    stepCount = try configuration.stepCount(rows: rows.count)
   }
 
   /// Digests of the training data and of the weights, configuration and tokenizer of model, reference
   /// and an oracle model; each file once.
-  func inputDigests() throws -> [(file: String, digest: String)] {
-    var files = [configuration.data.train]
+  func inputDigests(of data: RunData) throws -> [(file: String, digest: String)] {
+    var known: [(file: String, digest: String)] = []
+    for (file, digest) in zip(configuration.data.train, data.digests)
+    where !known.contains(where: { $0.file == file.path }) { known.append((file.path, digest)) }
+    var files: [String] = []
     func add(_ file: String) {
       if !files.contains(file) { files.append(file) }
     }
@@ -121,7 +102,7 @@ struct RunSources {
     }
     if let path = configuration.reference { addFolder(path) }
     for model in oracleModels { addFolder(model.folder.path) }
-    return try files.map { ($0, try digest(ofFile: $0)) }
+    return known + (try files.map { ($0, try digest(ofFile: $0)) })
   }
 
   /// Models of the oracle that need weights of their own.

@@ -73,7 +73,7 @@ public func train(_ options: TrainOptions, communicator: borrowing Communicator)
   for warning in configuration.warnings { progress.note("warning: \(warning)") }
 
   let run = try TrainingRun(
-    configuration: configuration, folder: folder, communicator: communicator)
+    configuration: configuration, folder: folder, progress: progress, communicator: communicator)
   if let resumePath {
     try run.restore(from: resumePath, communicator: communicator)
     progress.note("going on from \(resumePath)")

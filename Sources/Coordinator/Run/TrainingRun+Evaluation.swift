@@ -40,10 +40,12 @@ extension TrainingRun {
   ) throws {
     let count = min(data.count, configuration.evaluate.pairs)
     var own: [CompletionResult] = []
-    forEachOwnBatch(of: count) { range in
+    try forEachOwnBatch(of: count) { range in
       own += worker.completionGradient(
-        range.map { ($0, data.completions[$0].prompt, data.completions[$0].completion) },
-        addingTo: nil)
+        try range.map {
+          let row = try data.record($0)
+          return ($0, row.prompt, row.chosen)
+        }, addingTo: nil)
     }
     let all = try communicator.allGather(own).joined().sorted { $0.index < $1.index }
     let tokens = all.reduce(0) { $0 + $1.tokens }
@@ -56,17 +58,16 @@ extension TrainingRun {
   private func evaluatePairs(
     _ data: TrainingData, _ line: inout MetricLine, communicator: borrowing Communicator
   ) throws {
-    // Positions in `indices`; all that follows counts these.
-    let indices = Array(data.rowsWithResponses.prefix(configuration.evaluate.pairs))
-    let count = indices.count
-    if indices.isEmpty { return }
+    // Positions in `pairs`; all that follows counts these.
+    let pairs = try data.firstWithResponses(configuration.evaluate.pairs).map { try data.pair($0) }
+    let count = pairs.count
+    if pairs.isEmpty { return }
     if evaluationReference.count < count {
       var own: [PairReference] = []
       forEachOwnBatch(of: count) { range in
         let sums = worker.referenceLogProbabilities(
-          of: range.map {
-            let pair = data.pairs[indices[$0]]
-            return PromptFamily(prompt: pair.prompt, completions: [pair.chosen, pair.rejected])
+          of: pairs[range].map {
+            PromptFamily(prompt: $0.prompt, completions: [$0.chosen, $0.rejected])
           })
         own += zip(range, sums).map { PairReference(index: $0, first: $1[0], second: $1[1]) }
       }
@@ -75,7 +76,7 @@ extension TrainingRun {
       }
     }
     let rows = (0..<count).map { index in
-      let pair = data.pairs[indices[index]]
+      let pair = pairs[index]
       var row = PairRow(
         index: index, route: .offline, prompt: pair.prompt, first: pair.chosen,
         second: pair.rejected, label: .given(firstIsBetter: 1))
@@ -101,11 +102,9 @@ extension TrainingRun {
     let random = KeyedRandom(seed: configuration.seed, purpose: .evaluation)
     // Index, KL, ended, our score, the score of the chosen response; NaN where there is none.
     var own: [SIMD8<Double>] = []
-    var failure: (any Error)?
-    forEachOwnBatch(of: count) { range in
-      do { own += try generateAndJudge(data, range, random: random) } catch { failure = error }
+    try forEachOwnBatch(of: count) { range in
+      own += try generateAndJudge(data, range, random: random)
     }
-    if let failure { throw failure }
     let all = try communicator.allGather(own).joined().sorted { $0[0] < $1[0] }
     line.add("eval_objective/kl", meanOf: all.map { $0[1] })
     line.add("eval_val/contain_eos_token", meanOf: all.map { $0[2] })
@@ -123,8 +122,9 @@ extension TrainingRun {
   private func generateAndJudge(
     _ data: TrainingData, _ range: Range<Int>, random: KeyedRandom
   ) throws -> [SIMD8<Double>] {
-    let requests = range.map {
-      GenerationRequest(prompt: data.pairs[$0].prompt, sampleCount: 1, row: $0)
+    let rows = try range.map { try data.record($0) }
+    let requests = zip(range, rows).map {
+      GenerationRequest(prompt: $1.prompt, sampleCount: 1, row: $0)
     }
     // The same draws at every evaluation, so that curves are paired.
     let completions = worker.rollout(
@@ -138,10 +138,10 @@ extension TrainingRun {
       repeating: .failed("there is no oracle"), count: completions.count)
     if let oracle {
       scores = try oracle.score(
-        zip(range, completions).map { index, completion in
-          let chosen = data.hasResponses(index) ? [data.chosen[index]] : []
+        zip(rows, completions).map { row, completion in
+          let chosen = row.chosen.isEmpty ? [] : [row.chosenText]
           return OracleQuestion(
-            prompt: data.prompts[index],
+            prompt: row.promptText,
             completions: [model.tokenizer.decode(completion.tokens)] + chosen,
             areEnded: [completion.isEnded] + chosen.map { _ in true })
         })
@@ -159,10 +159,10 @@ extension TrainingRun {
     }
   }
 
-  func forEachOwnBatch(of count: Int, _ body: (Range<Int>) -> Void) {
+  func forEachOwnBatch(of count: Int, _ body: (Range<Int>) throws -> Void) rethrows {
     let batches = (count + evaluationBatch - 1) / evaluationBatch
     for batch in stride(from: rank, to: batches, by: rankCount) {
-      body(batch * evaluationBatch..<min(count, (batch + 1) * evaluationBatch))
+      try body(batch * evaluationBatch..<min(count, (batch + 1) * evaluationBatch))
     }
   }
 }

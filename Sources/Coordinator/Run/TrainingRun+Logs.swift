@@ -24,11 +24,14 @@ extension TrainingRun {
       JSON.Member(
         key: "data",
         value: [
-          "file": .string(configuration.data.train),
-          "digest": .string(try digest(ofFile: configuration.data.train)),
-          "rows": .integer(Int64(train.count)),
-          "overlong": .integer(Int64(train.leftOut.overlong)),
-          "empty": .integer(Int64(train.leftOut.empty)), "cut": .integer(Int64(train.cutCount)),
+          "files": .array(
+            configuration.data.train.map { file in
+              let digest = inputDigests.first { $0.file == file.path }?.digest
+              return ["file": .string(file.path), "digest": .string(digest ?? "")]
+            }),
+          "training_rows": .integer(Int64(train.count)),
+          "rows_an_epoch": .integer(Int64(plan.mixture.positionCount)),
+          "counts": .object(train.counts.members),
         ]),
     ]
     if case .folder(let path, _) = configuration.model {
@@ -46,11 +49,9 @@ extension TrainingRun {
     try writeFileAtomically(
       Array((JSON.object(members).indentedText + "\n").utf8), path: folder.path + "/run.json")
     try folder.log("\(step == 0 ? "start" : "resume after step \(step)"), \(rankCount) ranks")
-    let skipped = train.leftOut.overlong + train.leftOut.empty
-    if skipped > 0 {
+    if let leftOut = train.counts.leftOut {
       progress.note(
-        "\(configuration.data.train): left out \(train.leftOut.overlong) rows beyond "
-          + "data.max_length or data.max_prompt_length and \(train.leftOut.empty) without a token")
+        configuration.data.train.map(\.path).joined(separator: ", ") + ": " + leftOut)
     }
   }
 
@@ -88,31 +89,29 @@ extension TrainingRun {
   /// The rows of a step as samples.jsonl has them.
   func allRowRecords(_ outcome: StepOutcome) -> [JSON] {
     if configuration.method == .sft {
-      return zip(outcome.completions, outcome.rows.dataIndices).map { result, index in
-        let row = train.completions[index]
+      return zip(outcome.completions, outcome.rows.data).map { result, row in
         return [
           "step": .integer(Int64(outcome.step)), "row": .integer(Int64(result.index)),
-          "prompt": .string(train.prompts[index]),
-          "token_ids": .array([ids(row.completion)]),
-          "completions": .array([.string(train.chosen[index])]),
+          "prompt": .string(row.promptText),
+          "token_ids": .array([ids(row.chosen)]),
+          "completions": .array([.string(row.chosenText)]),
           "logp": .number(result.logProbability),
         ]
       }
     }
     if configuration.method == .reward {
-      return zip(outcome.rewards, outcome.rows.dataIndices).map { rewardRecord($0, $1, outcome) }
+      return zip(outcome.rewards, outcome.rows.data).map { rewardRecord($0, $1, outcome) }
     }
     return outcome.pairs.map { pairRecord($0, outcome) }
   }
 
   /// A pair of a reward model's step with what it takes to compute its gradient outside.
   private func rewardRecord(
-    _ result: RewardResult, _ index: Int, _ outcome: StepOutcome
+    _ result: RewardResult, _ pair: TokenRecord, _ outcome: StepOutcome
   ) -> JSON {
-    let pair = train.pairs[index]
-    return [
+    [
       "step": .integer(Int64(outcome.step)), "row": .integer(Int64(result.index)),
-      "prompt": .string(train.prompts[index]),
+      "prompt": .string(pair.promptText),
       "token_ids": .array([ids(pair.chosen), ids(pair.rejected)]),
       "completions": .array(
         [pair.chosen, pair.rejected].map { .string(model.tokenizer.decode($0)) }),
@@ -129,7 +128,7 @@ extension TrainingRun {
     add("step", .integer(Int64(outcome.step)))
     add("row", .integer(Int64(result.index)))
     add("route", .string(row.route.rawValue))
-    add("prompt", .string(train.prompts[outcome.rows.dataIndices[result.index]]))
+    add("prompt", .string(outcome.rows.data[result.index].promptText))
     add("token_ids", .array([ids(row.first), ids(row.second)]))
     add(
       "completions",

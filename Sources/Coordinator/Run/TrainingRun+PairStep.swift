@@ -27,7 +27,7 @@ extension TrainingRun {
   func preparedRows(
     communicator: borrowing Communicator, onPhase: (String) -> Void
   ) throws -> (StepRows, groups: [[Int]]) {
-    var rows = plannedRows(step: step)
+    var rows = try plannedRows(step: step)
     try rollOut(&rows, number: step, communicator: communicator, onPhase: onPhase)
     let groups = WorkGroups.groups(
       lengths: rows.rows.map { row in

@@ -10,9 +10,8 @@ extension TrainingRun {
   func rewardStep(
     _ outcome: inout StepOutcome, communicator: borrowing Communicator, onPhase: (String) -> Void
   ) throws -> Int {
-    let indices = plan.rows(step: step)
-    let rows = indices.enumerated().map { rewardRow($1, of: train, position: $0) }
-    outcome.rows.dataIndices = indices
+    outcome.rows.data = try plan.rows(step: step).map { try train.record($0) }
+    let rows = outcome.rows.data.enumerated().map { rewardRow($1, position: $0) }
     outcome.trainedTokens = rows.reduce(0) { $0 + $1.chosen.count + $1.rejected.count }
     let groups = WorkGroups.groups(
       lengths: rows.map { $0.prompt.count + $0.chosen.count + $0.rejected.count },
@@ -32,20 +31,19 @@ extension TrainingRun {
   ) throws {
     let count = min(data.count, configuration.evaluate.pairs)
     var own: [RewardResult] = []
-    forEachOwnBatch(of: count) { range in
+    try forEachOwnBatch(of: count) { range in
       own += worker.rewardGradient(
-        range.map { rewardRow($0, of: data, position: $0) }, addingTo: nil)
+        try range.map { rewardRow(try data.record($0), position: $0) }, addingTo: nil)
     }
     let all = try communicator.allGather(own).joined().sorted { $0.index < $1.index }
     line.add("eval_loss", meanOf: all.map(\.loss))
     line.addRewards(all, prefix: "eval_")
   }
 
-  private func rewardRow(_ index: Int, of data: TrainingData, position: Int) -> RewardRow {
-    let pair = data.pairs[index]
-    return RewardRow(
-      index: position, prompt: pair.prompt, chosen: pair.chosen, rejected: pair.rejected,
-      margin: pair.margin ?? 0)
+  private func rewardRow(_ row: TokenRecord, position: Int) -> RewardRow {
+    RewardRow(
+      index: position, prompt: row.prompt, chosen: row.chosen, rejected: row.rejected,
+      margin: row.margin ?? 0)
   }
 }
 

@@ -49,7 +49,9 @@ extension TrainingRun {
     steps: Range<Int>, current: StepRows, communicator: borrowing Communicator,
     onPhase: (String) -> Void
   ) throws {
-    let window = steps.map { $0 == steps.lowerBound ? current : plannedRows(step: $0) }
+    let window = try steps.map {
+      $0 == steps.lowerBound ? current : try plannedRows(step: $0)
+    }
     for step in steps { pendingRollouts[step] = [] }
     let waiting = zip(steps, window).flatMap { step, rows in
       rows.rows.filter(needsRollout).map { (step, $0) }
@@ -120,7 +122,7 @@ extension TrainingRun {
     let questions = positions.map { position in
       let rollout = rollouts[position]
       return OracleQuestion(
-        prompt: train.prompts[rows(rollout).dataIndices[rollout.row]],
+        prompt: rows(rollout).data[rollout.row].promptText,
         completions: rollout.completions.map { model.tokenizer.decode($0.tokens) },
         areEnded: rollout.completions.map(\.isEnded))
     }

@@ -7,7 +7,7 @@ import Worker
 struct StepRows {
   var rows: [PairRow]
   /// Row of the data set behind each row.
-  var dataIndices: [Int]
+  var data: [TokenRecord] = []
   /// Generated completions of online rows.
   var online: [Int: Rollout] = [:]
   /// The reference on this rank's groups, by group, where RevKL needs it.
@@ -22,13 +22,14 @@ struct StepRows {
 
 extension TrainingRun {
   /// Rows of a step with their routes; online rows have no responses yet.
-  func plannedRows(step: Int) -> StepRows {
-    let indices = plan.rows(step: step)
+  ///
+  /// - Throws: `DataError` if the token cache is damaged.
+  func plannedRows(step: Int) throws -> StepRows {
+    let records = try plan.rows(step: step).map { try train.record($0) }
     let routes = KeyedRandom(seed: configuration.seed, purpose: .route)
     let labels = KeyedRandom(seed: configuration.seed, purpose: .label)
     let sail = configuration.sail
-    let rows = indices.enumerated().map { position, index in
-      let data = train.pairs[index]
+    let rows = records.enumerated().map { position, data in
       let route =
         configuration.method == .sail
         ? Route.route(
@@ -51,7 +52,7 @@ extension TrainingRun {
         index: position, route: route, prompt: data.prompt, first: data.chosen,
         second: data.rejected, label: label)
     }
-    return StepRows(rows: rows, dataIndices: indices)
+    return StepRows(rows: rows, data: records)
   }
 
   /// Sets the reference log-probabilities of all rows, and the baselines; collective.

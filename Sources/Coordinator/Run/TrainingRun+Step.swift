@@ -10,7 +10,7 @@ struct StepOutcome {
   var pairs: [PairResult] = []
   var completions: [CompletionResult] = []
   var rewards: [RewardResult] = []
-  var rows = StepRows(rows: [], dataIndices: [])
+  var rows = StepRows(rows: [])
   /// Norm of each term's mean gradient by name, where it was measured.
   var termNorms: [(name: String, norm: Double)] = []
   /// Norm of the mean gradient before clipping.
@@ -66,14 +66,10 @@ extension TrainingRun {
   private func completionStep(
     _ outcome: inout StepOutcome, communicator: borrowing Communicator, onPhase: (String) -> Void
   ) throws -> Int {
-    let indices = plan.rows(step: step)
-    let rows = indices.enumerated().map { position, index in
-      (
-        index: position, prompt: train.completions[index].prompt,
-        completion: train.completions[index].completion
-      )
+    outcome.rows.data = try plan.rows(step: step).map { try train.record($0) }
+    let rows = outcome.rows.data.enumerated().map { position, record in
+      (index: position, prompt: record.prompt, completion: record.chosen)
     }
-    outcome.rows.dataIndices = indices
     outcome.trainedTokens = rows.reduce(0) { $0 + $1.completion.count }
     let groups = WorkGroups.groups(
       lengths: rows.map { $0.prompt.count + $0.completion.count },

@@ -54,7 +54,8 @@ final class TrainingRun {
 
   /// Reads models and data and allocates; collective.
   init(
-    configuration: RunConfiguration, folder: RunFolder, communicator: borrowing Communicator
+    configuration: RunConfiguration, folder: RunFolder, progress: ProgressLine,
+    communicator: borrowing Communicator
   ) throws {
     self.configuration = configuration
     self.folder = folder
@@ -62,19 +63,24 @@ final class TrainingRun {
     rankCount = communicator.size
     let sources = try communicator.agree { try RunSources(configuration) }
     model = sources.model
-    train = sources.train
-    evaluation = sources.evaluation
-    stepCount = sources.stepCount
+    let data = try RunData(
+      configuration, model: model, progress: progress, communicator: communicator)
+    train = data.train
+    evaluation = data.evaluation
+    let mixture = train.mixture
+    stepCount = try communicator.agree {
+      try configuration.stepCount(rows: mixture.positionCount)
+    }
     numberType = sources.numberType
     let isLeader = communicator.rank == 0
-    inputDigests = try communicator.agree { isLeader ? try sources.inputDigests() : [] }
+    inputDigests = try communicator.agree { isLeader ? try sources.inputDigests(of: data) : [] }
     guard communicator.size <= configuration.batch.groups else {
       throw ConfigurationError(
         "\(communicator.size) ranks, but batch.groups is \(configuration.batch.groups): set "
           + "batch.groups ≥ ranks, or start fewer ranks")
     }
     plan = ShardPlan(
-      rowCount: train.count, pairs: configuration.batch.pairs, seed: configuration.seed,
+      mixture: mixture, pairs: configuration.batch.pairs, seed: configuration.seed,
       shuffle: configuration.data.shuffle)
 
     memory = try ModelMemory(

@@ -33,20 +33,6 @@ public struct TokenCompletion: Sendable, Equatable {
   }
 }
 
-/// Rows as token ids, with what became of the others.
-public struct TokenRows<Row: Sendable & Equatable>: Sendable, Equatable {
-  /// The usable rows, in the order of the data.
-  public var rows: [Row] = []
-  /// For each of them, its index among the rows of text.
-  public var sources: [Int] = []
-  /// Rows left out because a limit was passed.
-  public var overlongCount = 0
-  /// Rows left out because the prompt or a completion has no token.
-  public var emptyCount = 0
-  /// Rows kept with some tokens cut away.
-  public var cutCount = 0
-}
-
 /// How many tokens a row may have and what happens beyond.
 ///
 /// `drop`: a row whose prompt has more than `maxPromptLength` tokens, or whose prompt and longest
