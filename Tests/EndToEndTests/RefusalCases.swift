@@ -32,7 +32,8 @@ let modelRefusals: [Refusal] = [
   // Beyond the original length the frequencies depend on the whole sequence.
   .configuration(
     "rope_parameters", ["rope_type": "dynamic", "factor": 2, "rope_theta": 10000],
-    and: ["max_position_embeddings": 20], ["row", "beyond 20", "\"dynamic\"", "not implemented"]),
+    and: ["max_position_embeddings": 20],
+    ["pairs.jsonl:1", "beyond 20", "\"dynamic\"", "not implemented"]),
   .configuration("hidden_act", "gelu", ["hidden_act \"gelu\""]),
   .configuration("rms_norm_eps", 0, ["rms_norm_eps"]),
   // 2⁶⁰ bytes: refused before anything is reserved.

@@ -9,8 +9,8 @@ extension EndToEndTests {
 
     @Test(
       arguments:
-        modelRefusals + adapterRefusals + dataRefusals + dataSetRefusals + rewardRefusals + runFileRefusals
-        + fileRefusals)
+        modelRefusals + adapterRefusals + dataRefusals + dataSetRefusals + rewardRefusals
+        + runFileRefusals + fileRefusals)
     func isRefused(_ refusal: Refusal) throws {
       try check(refusal, ranks: nil)
     }
