@@ -74,6 +74,16 @@ public struct BPETokenizer: Sendable {
     return addSpecialTokens ? ids + components.suffix : ids
   }
 
+  /// The ids of a prompt: with the post-processor's tokens, but those at the beginning not put twice where
+  /// the text begins with them, as a chat template's text does.
+  ///
+  /// - Parameter text: any text.
+  /// - Returns: the ids.
+  public func encodePrompt(_ text: String) -> [Int32] {
+    let ids = encode(text, addSpecialTokens: false)
+    return (ids.starts(with: components.prefix) ? [] : components.prefix) + ids + components.suffix
+  }
+
   private func encode(
     word: Range<Int>, of bytes: [UInt8], _ symbols: inout [Int32], _ merger: inout PairMerger,
     into ids: inout [Int32]

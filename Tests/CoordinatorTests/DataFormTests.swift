@@ -57,10 +57,6 @@ import Tokenizer
     arguments: [
       (
         #"{"prompt": "p", "chosen": "c", "rejected": "r", "score_chosen": 2, "score_rejected": 0.5}"#,
-        #"["p", "c", "r"]"#, 1.5
-      ),
-      (
-        #"{"prompt": "p", "chosen": "c", "rejected": "r", "score_chosen": 2, "score_rejected": null}"#,
         #"["p", "c", "r"]"#, nil
       ),
       (
@@ -73,7 +69,7 @@ import Tokenizer
       ),
       (
         #"{"instruction": "i", "completions": [{"response": "a", "overall_score": 7}, {"response": "b", "overall_score": 8.5}, {"response": "c", "overall_score": 2}, {"response": "d", "overall_score": 2}]}"#,
-        #"["i", "b", "c"]"#, 6.5
+        #"["i", "b", "c"]"#, nil
       ),
       (
         #"{"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]}"#,
@@ -121,8 +117,8 @@ import Tokenizer
     (#"{"chosen": " a", "rejected": " b"}"#, "do not begin alike"),
     (#"{"chosen": "", "rejected": "b"}"#, "do not begin alike"),
     (
-      #"{"prompt": "p", "chosen": "c", "rejected": "r", "score_chosen": "2"}"#,
-      "\"score_chosen\" must be a number, found a string"
+      #"{"prompt": "p", "chosen": "c", "rejected": "r", "margin": "2"}"#,
+      "\"margin\" must be a number, found a string"
     ),
     (#"{"messages": [{"role": "user"}]}"#, "message 1 of \"messages\" must have a \"content\""),
     (#"{"messages": [{"role": "user", "content": [1]}]}"#, "found an array"),

@@ -127,8 +127,7 @@ extension EndToEndTests {
       try withWorkFolder { folder in
         let rows: [JSON] = [
           [
-            "prompt": "a", "chosen": "same", "rejected": "same", "score_chosen": 4,
-            "score_rejected": 1,
+            "prompt": "a", "chosen": "same", "rejected": "same", "margin": 3,
           ],
           ["prompt": "b", "chosen": "xxxxxxxx1", "rejected": "xxxxxxxx2"],
           ["prompt": "c", "chosen": "longer", "rejected": "s"],

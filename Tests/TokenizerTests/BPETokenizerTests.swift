@@ -31,6 +31,20 @@ import Testing
     #expect(tokenizer.token(of: Int32(tokenizer.vocabularySize - 1)) != nil)
   }
 
+  /// A prompt gets what the post-processor puts at its beginning once, whoever puts it there.
+  @Test func theBeginningIsNotPutTwice() throws {
+    let tokenizer = try Fixtures.tokenizer("llama.json")
+    let begin = try #require(tokenizer.encode("").first)
+    let text = try #require(tokenizer.token(of: begin))
+    let plain = tokenizer.encodePrompt("a b")
+    #expect(plain == tokenizer.encode("a b") && plain.first == begin)
+    let written = tokenizer.encodePrompt(text + "a b")
+    #expect(written.filter { $0 == begin }.count == 1 && written.first == begin)
+    #expect(tokenizer.encode(text + "a b").filter { $0 == begin }.count == 2)
+    let without = try Fixtures.tokenizer("qwen2.json")
+    #expect(without.encodePrompt("a b") == without.encode("a b"))
+  }
+
   // A quadratic algorithm takes minutes here, the right one a fraction of a second.
   @Test(.timeLimit(.minutes(1))) func longRunsTakeNoQuadraticTime() throws {
     let tokenizer = try Fixtures.tokenizer("qwen2.json")

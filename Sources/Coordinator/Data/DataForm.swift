@@ -108,11 +108,6 @@ public enum DataForm: String, Sendable, CaseIterable {
       try row.extractPrompt()
     }
     row.margin = try line.number("margin")
-    if let better = try line.number("score_chosen"), let worse = try line.number("score_rejected"),
-      row.margin == nil
-    {
-      row.margin = better - worse
-    }
     row.subset = line.object["subset"]?.string
     return row
   }
@@ -167,7 +162,6 @@ public enum DataForm: String, Sendable, CaseIterable {
       if answer.score < worst.score { worst = answer }
     }
     row.responses = [.text(best.text), .text(worst.text)]
-    row.margin = best.score - worst.score
     row.isTie = best.score == worst.score
     return row
   }

@@ -8,7 +8,7 @@ public struct DataRow: Sendable {
   public var prompt: DataText
   /// The preferred response, then the other; one completion; or none.
   public var responses: [DataText]
-  /// How much better the preferred response is, where the data has scores.
+  /// By how much the rewards should differ, where the data says so (`margin`).
   public var margin: Double?
   /// The part of a benchmark that the row belongs to.
   public var subset: String?

@@ -19,7 +19,7 @@ public struct TextRow: Sendable {
   /// Whether a chat template made the text: it writes its own special tokens, and its own ending is
   /// the end.
   public var isTemplated = false
-  /// How much better the preferred response is, where the data has scores.
+  /// By how much the rewards should differ, where the data says so (`margin`).
   public var margin: Double?
   /// The part of a benchmark that the row belongs to.
   public var subset: String?

@@ -6,8 +6,7 @@ public struct TokenPair: Sendable, Equatable {
   public var chosen: [Int32]
   /// The other completion, its end token included.
   public var rejected: [Int32]
-  /// How much better the data says the preferred one is (score_chosen − score_rejected); nil where
-  /// it gives no scores.
+  /// By how much the rewards should differ, where the data says so (`margin`).
   public var margin: Double?
 
   /// A pair from its parts.

@@ -12,7 +12,7 @@ struct TokenRecord: Equatable {
   var promptText: String
   /// The preferred response or completion without a template's marks.
   var chosenText = ""
-  /// How much better the preferred response is, where the data has scores.
+  /// By how much the rewards should differ, where the data says so (`margin`).
   var margin: Double?
 
   /// The row's pair.

@@ -173,7 +173,8 @@ public struct ModelFolder {
   /// Encodes rows of text for this model.
   func encoder(limits: LengthLimits?) -> RowEncoder {
     RowEncoder(limits: limits, endToken: endToken) { [tokenizer] text, addSpecialTokens in
-      tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
+      addSpecialTokens
+        ? tokenizer.encodePrompt(text) : tokenizer.encode(text, addSpecialTokens: false)
     }
   }
 

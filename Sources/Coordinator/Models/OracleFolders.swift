@@ -111,7 +111,8 @@ struct OracleFolders {
         ImplicitReward(
           model: own, reference: compared, beta: beta, endToken: model.endToken, compute: compute
         ) { [tokenizer = model.tokenizer] text, addSpecialTokens in
-          tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
+          addSpecialTokens
+            ? tokenizer.encodePrompt(text) : tokenizer.encode(text, addSpecialTokens: false)
         })
     }
   }

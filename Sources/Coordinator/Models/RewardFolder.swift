@@ -104,7 +104,7 @@ extension ModelFolder {
   ///   - endToken: put at the end unless it is there; nil for none.
   /// - Returns: the token ids, which may be none.
   func rewardTokens(prompt: String, completion: String, endToken: Int32? = nil) -> [Int32] {
-    var tokens = tokenizer.encode(prompt + completion)
+    var tokens = tokenizer.encodePrompt(prompt + completion)
     if let endToken, tokens.last != endToken { tokens.append(endToken) }
     return tokens
   }
