@@ -123,6 +123,25 @@ extension EndToEndTests {
       }
     }
 
+    /// An output of one letter: its cache lies beside it, in the working directory.
+    @Test func aShortOutputHasItsCacheBesideIt() throws {
+      try withWorkFolder { folder in
+        try folder.write(
+          "r",
+          """
+          model: \(fixture("gqa-tied"))
+          method: dpo
+          data: {train: \(fixture("pairs.jsonl"))}
+          batch: {pairs: 8, groups: 4}
+          steps: 1
+          output: o
+          """)
+        try sailDone(["train", "--config", "r"], Launch(folder: folder.path))
+        #expect(folder.exists("o/model/model.safetensors"))
+        #expect(try folder.names("token-cache").contains { $0.hasSuffix(".tokens") })
+      }
+    }
+
     @Test func inspectShowsTokensAndCounts() throws {
       try withWorkFolder { folder in
         let rows: [JSON] = [

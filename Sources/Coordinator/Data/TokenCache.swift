@@ -13,7 +13,7 @@ struct TokenCache {
     case .off: folder = nil
     case .folder(let path): folder = path
     case .auto:
-      let parent = (configuration.output as NSString).deletingLastPathComponent
+      let parent = PathParts(configuration.output).folder
       folder = parent.isEmpty ? "token-cache" : parent + "/token-cache"
     }
   }
@@ -48,7 +48,7 @@ struct TokenCache {
 
   /// A data file's name as part of a file name.
   private func name(of path: String) -> String {
-    let letters = (path as NSString).lastPathComponent.unicodeScalars.prefix(40).map { scalar in
+    let letters = PathParts(path).name.unicodeScalars.prefix(40).map { scalar in
       let isPlain = scalar.isASCII && (scalar.properties.isAlphabetic || "0"..."9" ~= scalar)
       return isPlain || scalar == "." || scalar == "_" ? Character(scalar) : "-"
     }

@@ -13,7 +13,7 @@ struct TokenRecipe {
   let purpose: DataRows.Purpose
 
   /// Changes whenever the same settings give other records than before.
-  private static let version = 1
+  private static let version = 2
 
   /// All that the records of a file depend on, in short: two files of one key have the same records.
   func key(_ file: RunConfiguration.DataFile, form: DataForm?, contentDigest: String) -> String {
