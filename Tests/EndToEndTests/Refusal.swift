@@ -44,6 +44,8 @@ struct Refusal: Sendable, CustomTestStringConvertible {
   /// An `adapter_config.json` to change.
   struct AdapterSettings {
     var settings: [String: JSON]
+    /// Layers of its base model's configuration, nil for what they are.
+    var layers: Int?
   }
 
   /// A copy of a reference adapter whose settings are changed.
@@ -58,6 +60,16 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         settings: Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value) }))
       adapter.settings["base_model_name_or_path"] = .string(fixture("families/llama"))
       change(&adapter)
+      if let layers = adapter.layers {
+        try folder.copy(fixture("families/llama"), as: "base")
+        let base = try fileJSON(folder.file("base/config.json")).members ?? []
+        let changed = base.map {
+          $0.key == "num_hidden_layers"
+            ? JSON.Member(key: $0.key, value: .integer(Int64(layers))) : $0
+        }
+        try folder.write("base/config.json", JSON.object(changed).text)
+        adapter.settings["base_model_name_or_path"] = "base"
+      }
       try folder.write(
         "model/adapter_config.json",
         JSON.object(adapter.settings.map { JSON.Member(key: $0.key, value: $0.value) }).text)

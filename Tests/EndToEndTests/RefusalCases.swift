@@ -68,6 +68,9 @@ let adapterRefusals: [Refusal] = [
   .adapter("another family", ["belongs to another base model"]) {
     $0.settings["base_model_name_or_path"] = .string(fixture("families/phi3"))
   },
+  .adapter("a base of more layers", ["in 2 layers", "belongs to another base model"]) {
+    $0.layers = 3
+  },
   .adapter("another rank", ["has the shape", "rank"]) { $0.settings["r"] = 8 },
   .adapter("weights decomposed", ["use_dora true"]) { $0.settings["use_dora"] = true },
   .adapter("trained modules beside it", ["modules_to_save", "lm_head"]) {
@@ -98,6 +101,10 @@ let adapterRefusals: [Refusal] = [
       "model.base=\(fixture("families/llama"))",
       "adapter.rank=8",
     ]),
+  Refusal("an export onto its source", ["is what is read"]) { folder in
+    try folder.copy(fixture("gqa-tied"), as: "model")
+    return ["export", "model", "--out", "./model"]
+  },
   Refusal("nothing to merge", code: 2, ["no adapter to merge"]) { _ in
     ["export", fixture("gqa-tied"), "--merge", "--out", "exported"]
   },

@@ -153,4 +153,16 @@ import Testing
     }
     #expect(ChatFormat.named("Chatml", bosToken: "", eosToken: "") == nil)
   }
+
+  /// A namespace that an expression makes has its members and no others.
+  @Test func aNamespaceInAnExpressionIsLookedInto() throws {
+    func prompt(_ template: String) throws -> String {
+      try ChatFormat(recognizing: template, bosToken: "", eosToken: "", source: "t.json").prompt([
+        ChatMessage(role: "user", content: "u")
+      ])
+    }
+    #expect(throws: TokenizerError.self) { try prompt("{{ namespace().x.y }}") }
+    #expect(throws: TokenizerError.self) { try prompt("{{ namespace()['x']['y'] }}") }
+    #expect(throws: TokenizerError.self) { try prompt("{{ namespace(a=1).b.c }}") }
+  }
 }

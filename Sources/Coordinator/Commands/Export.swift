@@ -44,7 +44,7 @@ public struct ExportOptions: Sendable {
 public func export(_ options: ExportOptions) throws -> String {
   var source = try ExportSource(options.source, base: options.base)
   if options.merges { try source.merge() }
-  try checkReplaceable(options.output)
+  try checkReplaceable(options)
   let type = options.type ?? source.numberType
   try source.folder.write(to: options.output, type: type, shardBytes: options.shardBytes)
   guard options.verifies else { return "wrote \(options.output)" }
@@ -52,9 +52,16 @@ public func export(_ options: ExportOptions) throws -> String {
   return "wrote \(options.output)\n\(difference)"
 }
 
-/// Refuses to replace what is no model folder.
-private func checkReplaceable(_ output: String) throws(DataError) {
+/// Refuses to replace what is no model folder, or what is read.
+private func checkReplaceable(_ options: ExportOptions) throws(DataError) {
+  let output = options.output
   let manager = FileManager.default
+  func place(_ path: String) -> String {
+    URL(fileURLWithPath: path).resolvingSymlinksInPath().standardizedFileURL.path
+  }
+  guard ![options.source, options.base].compactMap({ $0 }).map(place).contains(place(output)) else {
+    throw DataError(output, "is what is read; give --out another folder")
+  }
   let isModel = ["config.json", "adapter_config.json"].contains {
     manager.fileExists(atPath: "\(output)/\($0)")
   }

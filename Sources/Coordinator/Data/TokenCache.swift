@@ -35,7 +35,8 @@ struct TokenCache {
     let digest = try Checkpoint.digest(ofFile: path)
     if let folder, let note, stamp.isSettled, try FileStamp(path: path) == stamp {
       try makeCacheFolder(folder)
-      try writeFileAtomically(
+      // Another run may write the same note at the same time; without one the file is read again.
+      try? writeFileAtomically(
         Array((stamp.json(path: absolute, digest: digest).text + "\n").utf8), path: note)
     }
     return digest

@@ -49,6 +49,7 @@ struct AdapterFolder {
     }
     configuration = try AdapterConfiguration(
       json: json, targets: AdapterFolder.shortened(targets, of: decoder), source: source)
+    try AdapterFolder.checkLayers(json, targets: Set(targets), of: decoder, path: path)
     do throws(ModelError) {
       table = try AdapterTable(configuration, of: decoder, source: path)
     } catch {
@@ -65,6 +66,24 @@ struct AdapterFolder {
       return String(name.dropFirst(prefix.count).dropLast(suffix.count))
     }
     return nil
+  }
+
+  /// Refuses an adapter that was made for a base model of fewer layers: a short target is one of every
+  /// layer, unless the configuration names layers.
+  private static func checkLayers(
+    _ json: JSON, targets: Set<String>, of decoder: DecoderConfiguration, path: String
+  ) throws(ModelError) {
+    guard json["layers_to_transform"]?.isNull ?? true else { return }
+    let short = (json["target_modules"]?.elements ?? []).compactMap(\.string)
+      .filter { AdapterTable.targets(of: decoder).contains($0) }
+    for target in short {
+      let count = targets.filter { $0.hasSuffix(".\(target)") }.count
+      guard count == decoder.layerCount else {
+        throw ModelError(
+          "\(path): the adapter has \(target) in \(count) layers, its base model has "
+            + "\(decoder.layerCount); the adapter belongs to another base model")
+      }
+    }
   }
 
   /// Short names where every layer has them, as people write them; else the full ones.

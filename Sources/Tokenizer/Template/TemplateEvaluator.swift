@@ -23,9 +23,14 @@ extension TemplateRenderer {
       return variable(name)
     case .list(let elements): return .list(try evaluate(elements))
     case .dictionary(let members): return try dictionary(members)
-    case .member(let object, let name): return try member(try evaluate(object), name)
+    case .member(let object, let name):
+      // Evaluated first: it may make a namespace, which the member is then looked for in.
+      let value = try evaluate(object)
+      return try member(value, name)
     case .element(let object, let index):
-      return try element(try evaluate(object), try evaluate(index))
+      let value = try evaluate(object)
+      let place = try evaluate(index)
+      return try element(value, place)
     case .slice(let object, let from, let to, let step):
       let bounds = [try bound(from), try bound(to), try bound(step)]
       return try TemplateOperations.slice(
