@@ -3,7 +3,9 @@ import JSONText
 import Tensor
 
 // How a configuration's `rope_theta` and `rope_scaling` (transformers 5: `rope_parameters`) become
-// frequencies. Formulas: transformers, modeling_rope_utils.py; each kind names its paper.
+// frequencies. Formulas: transformers, modeling_rope_utils.py; each kind names its paper. They are computed
+// in 32 bits in its order of operations: models were trained with those numbers, and far positions multiply
+// the last bits' difference.
 extension ConfigurationReader {
   /// The rotary embedding and, where it holds for short sequences only, up to which length.
   func rotary(
@@ -27,10 +29,9 @@ extension ConfigurationReader {
         "\(source): partial_rotary_factor \(part) rotates \(turned) of \(headSize) channels of a "
           + "head; expected an even number from 2")
     }
-    let plain = (0..<turned / 2).map { 1 / pow(base, Double(2 * $0) / Double(turned)) }
-    func embedding(_ frequencies: [Double], scale: Double = 1) -> RotaryEmbedding {
-      RotaryEmbedding(
-        frequencies: frequencies.map { Float($0) }, scale: Float(scale), headSize: headSize)
+    let plain = RotaryEmbedding.frequencies(base: base, channels: turned)
+    func embedding(_ frequencies: [Float], scale: Double = 1) -> RotaryEmbedding {
+      RotaryEmbedding(frequencies: frequencies, scale: Float(scale), headSize: headSize)
     }
     let kind = try scaling.string(
       "rope_type", default: try scaling.string("type", default: "default"))
@@ -38,7 +39,7 @@ extension ConfigurationReader {
     case "default": return (embedding(plain), nil)
     case "linear":
       // Chen et al., arXiv 2306.15595.
-      let factor = try scaling.positive("factor")
+      let factor = Float(try scaling.positive("factor"))
       return (embedding(plain.map { $0 / factor }), nil)
     case "llama3": return (embedding(try scaling.llama3(plain)), nil)
     case "dynamic":
@@ -68,17 +69,17 @@ extension ConfigurationReader {
   }
 
   /// Llama 3.1: long wavelengths divided by the factor, short ones kept, between them a mixture.
-  private func llama3(_ plain: [Double]) throws(ModelError) -> [Double] {
-    let factor = try positive("factor")
-    let low = try positive("low_freq_factor")
-    let high = try positive("high_freq_factor")
-    let original = try positive("original_max_position_embeddings")
+  private func llama3(_ plain: [Float]) throws(ModelError) -> [Float] {
+    let factor = Float(try positive("factor"))
+    let low = Float(try positive("low_freq_factor"))
+    let high = Float(try positive("high_freq_factor"))
+    let original = Float(try positive("original_max_position_embeddings"))
     guard high > low else {
       throw ModelError(
         "\(source): high_freq_factor (\(high)) must be above low_freq_factor (\(low))")
     }
     return plain.map { frequency in
-      let wavelength = 2 * Double.pi / frequency
+      let wavelength = 2 * Float.pi / frequency
       if wavelength < original / high { return frequency }
       if wavelength > original / low { return frequency / factor }
       let share = (original / wavelength - low) / (high - low)
@@ -88,8 +89,8 @@ extension ConfigurationReader {
 
   /// LongRoPE (Ding et al., arXiv 2402.13753) with the factors of short sequences.
   private func longRope(
-    _ scaling: ConfigurationReader, _ plain: [Double],
-    _ embedding: ([Double], Double) -> RotaryEmbedding
+    _ scaling: ConfigurationReader, _ plain: [Float],
+    _ embedding: ([Float], Double) -> RotaryEmbedding
   ) throws(ModelError) -> (RotaryEmbedding, PositionLimit?) {
     let longest = try size("max_position_embeddings", limit: 1 << 40)
     let outer = try optionalSize(
@@ -107,6 +108,6 @@ extension ConfigurationReader {
     let scale = try scaling.positive("attention_factor", default: implied)
     let limit = PositionLimit(
       count: original, reason: "rope scaling \"longrope\" changes to its long factors")
-    return (embedding(zip(plain, short).map { $0 / $1 }, scale), limit)
+    return (embedding(zip(plain, short).map { 1 / (Float($1) / $0) }, scale), limit)
   }
 }

@@ -17,16 +17,23 @@ public struct RotaryEmbedding: Sendable, Equatable {
     self.headSize = headSize
   }
 
-  /// The plain embedding: frequencies base^(−2i/size), rounded to 32 bits as transformers does.
+  /// The plain embedding of whole heads.
   ///
   /// - Parameters:
   ///   - base: `rope_theta`.
   ///   - headSize: channels of a head, even.
   public init(base: Double, headSize: Int) {
-    self.init(
-      frequencies: (0..<headSize / 2).map { index in
-        Float(1 / pow(base, Double(2 * index) / Double(headSize)))
-      }, headSize: headSize)
+    self.init(frequencies: Self.frequencies(base: base, channels: headSize), headSize: headSize)
+  }
+
+  /// Frequencies base^(−2i/channels), every operation in 32 bits as transformers computes them.
+  ///
+  /// - Parameters:
+  ///   - base: `rope_theta`.
+  ///   - channels: channels that turn, even.
+  /// - Returns: one frequency for each pair of channels, fastest first.
+  public static func frequencies(base: Double, channels: Int) -> [Float] {
+    (0..<channels / 2).map { 1 / powf(Float(base), Float(2 * $0) / Float(channels)) }
   }
 }
 

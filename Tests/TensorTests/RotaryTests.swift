@@ -7,6 +7,25 @@ private let cases: [(heads: Int, size: Int, positions: [Int32])] = [
 ]
 
 @Suite struct RotaryTests {
+  /// Bits of torch's `1.0 / (base ** (torch.arange(0, channels, 2).float() / channels))`: 2i/channels is not
+  /// exact in 32 bits, and the error counts at far positions.
+  @Test func frequenciesAreThoseOfTorch() {
+    let cases: [(base: Double, channels: Int, bits: [UInt32])] = [
+      (10000, 12, [0x3f80_0000, 0x3e5c_9d35, 0x3d3e_1e95, 0x3c23_d70a, 0x3b0d_3169, 0x39f3_5a5c]),
+      (
+        500000, 20,
+        [
+          0x3f80_0000, 0x3e89_d6da, 0x3d94_6f53, 0x3c9f_d84e, 0x3bac_21d3, 0x3ab9_5d21,
+          0x39c7_9cce, 0x38d6_f4ea, 0x37e7_7aee, 0x36f9_4626,
+        ]
+      ),
+    ]
+    for (base, channels, bits) in cases {
+      let found = RotaryEmbedding.frequencies(base: base, channels: channels)
+      #expect(found.map(\.bitPattern) == bits)
+    }
+  }
+
   @Test(arguments: Setting.all) func rotatesTheFirstHeads(_ setting: Setting) {
     let compute = setting.compute()
     for (heads, size, positions) in cases {
