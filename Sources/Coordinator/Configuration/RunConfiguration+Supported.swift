@@ -9,7 +9,6 @@ extension RunConfiguration {
     if method == .reward, adapter != nil {
       throw refuse("adapter with method: reward", "leave out the adapter: all weights are trained")
     }
-    if precision != .f32 { throw refuse("precision: \(precision.rawValue)", "use f32") }
     if case .folder(let folder) = referenceCache {
       throw refuse("reference_cache: \(folder)", "use off")
     }
