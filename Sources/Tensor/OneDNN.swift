@@ -8,6 +8,7 @@
     let stream: dnnl_stream_t
 
     init?() {
+      _ = OneDNN.limitsInstructions
       var engine: dnnl_engine_t?
       var stream: dnnl_stream_t?
       guard dnnl_engine_create(&engine, dnnl_cpu, 0) == dnnl_success, let engine,
