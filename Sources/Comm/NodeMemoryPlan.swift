@@ -100,6 +100,8 @@ func privateMemory(bytes: Int) throws(CommError) -> UnsafeMutableRawBufferPointe
       "node memory: cannot reserve \(bytes) bytes (\(String(cString: strerror(errno)))); "
         + "use fewer ranks a node, a smaller model or a larger machine")
   }
+  // A hint: fewer page faults where the system has huge pages.
+  madvise(start, bytes, MADV_HUGEPAGE)
   return UnsafeMutableRawBufferPointer(start: start, count: bytes)
 }
 

@@ -28,7 +28,9 @@ public final class Decoder {
   var logits = FloatBuffer(count: 0)
   let adapterSpace: AdapterWorkspace
   /// Bytes of keys and values that generation may hold; at least one row's are.
-  public var cacheLimit = 1 << 31
+  public var cacheLimit = Decoder.defaultCacheLimit
+  /// Two gibibytes.
+  public static let defaultCacheLimit = 1 << 31
   /// Caches of generation, used again by the next.
   var caches: [KeyValueCache] = []
   /// What the last generation took.

@@ -67,6 +67,17 @@ public struct GenerationTimes: Sendable {
   public var newTokens = 0
   /// Seconds for drawing them and for the layers that they went through.
   public var decodeSeconds = 0.0
+
+  /// Nothing yet.
+  public init() {}
+
+  /// Adds what another generation took.
+  public mutating func add(_ other: GenerationTimes) {
+    promptTokens += other.promptTokens
+    promptSeconds += other.promptSeconds
+    newTokens += other.newTokens
+    decodeSeconds += other.decodeSeconds
+  }
 }
 
 /// A prompt that went through the layers, shared by its samples.

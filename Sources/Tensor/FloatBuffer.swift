@@ -8,22 +8,24 @@ public final class FloatBuffer {
   public let count: Int
   /// First float.
   public let base: UnsafeMutablePointer<Float>
+  private let bytes: Int
 
   /// A zeroed buffer of `count` floats; `count` may be 0.
   public init(count: Int) {
     precondition(count >= 0 && count < Int.max / 8)
-    let bytes = (count * MemoryLayout<Float>.stride + 127) / 64 * 64
-    guard let memory = aligned_alloc(64, bytes) else {
+    bytes = (count * MemoryLayout<Float>.stride + 127) / 64 * 64
+    guard let memory = zeroedMemory(bytes: bytes) else {
       let message = "sail: out of memory: could not allocate \(bytes) bytes\n"
       _ = message.withCString { write(2, $0, strlen($0)) }
       exit(1)
     }
-    memset(memory, 0, bytes)
     self.count = count
     base = memory.bindMemory(to: Float.self, capacity: count)
   }
 
-  deinit { free(base) }
+  deinit {
+    if bytes < mappedBytes { free(base) } else { munmap(base, bytes) }
+  }
 
   /// The whole buffer as a matrix of `rows` × `columns` from float `offset`.
   public func matrix(rows: Int, columns: Int, offset: Int = 0) -> Matrix {
@@ -33,6 +35,21 @@ public final class FloatBuffer {
 
   /// Sets every float to zero.
   public func zero() { memset(base, 0, count * MemoryLayout<Float>.stride) }
+}
+
+// From this size on memory is mapped: zero without being written, in huge pages where there are some.
+private let mappedBytes = 1 << 22
+
+private func zeroedMemory(bytes: Int) -> UnsafeMutableRawPointer? {
+  if bytes < mappedBytes {
+    guard let memory = aligned_alloc(64, bytes) else { return nil }
+    memset(memory, 0, bytes)
+    return memory
+  }
+  let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+  guard let memory, memory != MAP_FAILED else { return nil }
+  madvise(memory, bytes, MADV_HUGEPAGE)
+  return memory
 }
 
 /// View of a dense row-major matrix of 32-bit floats; valid while the buffer it points into lives.

@@ -22,6 +22,12 @@ public final class RankWorker {
     self.reference = reference.map { Decoder(weights: $0, compute: compute) }
   }
 
+  /// Limits the bytes of keys and values that generation holds at once.
+  public func limitCaches(to bytes: Int) {
+    policy.cacheLimit = bytes
+    reference?.cacheLimit = bytes
+  }
+
   /// Log-probabilities of completions under the policy, summed over their tokens.
   ///
   /// - Parameter families: prompts with their completions.

@@ -43,8 +43,9 @@ public struct GenerateOptions: Sendable {
   }
 }
 
-// Completions decoded together.
+// Completions of one call of the generator: where a text could depend on its neighbours, a fixed number.
 let generationBatch = 64
+private let invariantBatch = 1024
 
 /// Writes completions of prompts, one line a prompt in the order of the data; collective.
 ///
@@ -74,20 +75,44 @@ public func generate(
   let settings = GenerationSettings(
     rule: options.rule, maxNewTokens: options.maxNewTokens, endTokens: model.folder.endTokens)
   let random = KeyedRandom(seed: options.seed, purpose: .sampling)
+  var batch = max(1, generationBatch / options.samples)
+  if model.worker.compute.isInvariant {
+    let share = (prompts.count + communicator.size - 1) / communicator.size
+    batch = max(1, min(share, invariantBatch / options.samples))
+  }
+  var times = GenerationTimes()
   let lines = try mapRows(
-    count: prompts.count, batch: max(1, generationBatch / options.samples), what: "generate",
-    progress: progress, communicator: communicator
+    count: prompts.count, batch: batch, what: "generate", progress: progress,
+    communicator: communicator
   ) { range in
+    let before = times.newTokens
     let completions = model.worker.rollout(
       range.map {
         GenerationRequest(prompt: prompts[$0], sampleCount: options.samples, row: $0)
-      }, settings: settings, random: random, step: 0)
+      }, settings: settings, random: random, step: 0
+    ) { count in
+      times.newTokens += count
+      progress.show("generate \(times.newTokens) tokens")
+    }
+    times.newTokens = before
+    times.add(model.worker.policy.generationTimes)
     return zip(range, completions).map { index, samples in
       Array(line(rows[index].prompt, samples, model.folder).text.utf8)
     }
   }
   try writeLines(lines, to: options.output, communicator: communicator)
+  progress.note(speed(times))
   return 0
+}
+
+/// How fast rank 0's prompts were read and tokens drawn.
+private func speed(_ times: GenerationTimes) -> String {
+  func part(_ what: String, _ tokens: Int, _ seconds: Double) -> String {
+    let rate = (Double(tokens) / max(seconds, 1e-9) * 10).rounded() / 10
+    return "\(what): \(tokens) tokens in \((seconds * 1000).rounded() / 1000) s (\(rate) tokens/s)"
+  }
+  return part("prompts", times.promptTokens, times.promptSeconds) + "; "
+    + part("decoding", times.newTokens, times.decodeSeconds)
 }
 
 private func line(_ prompt: DataText, _ samples: [Completion], _ model: ModelFolder) -> JSON {

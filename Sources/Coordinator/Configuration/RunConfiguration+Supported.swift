@@ -12,6 +12,5 @@ extension RunConfiguration {
     if case .folder(let folder) = referenceCache {
       throw refuse("reference_cache: \(folder)", "use off")
     }
-    if memory != .auto { throw refuse("memory: \(memory.text)", "use auto") }
   }
 }

@@ -72,6 +72,8 @@ struct ModelMemory {
   let trainedBase: UnsafeMutablePointer<Float>
   /// Index of the gradient in `memory`, if it was asked for.
   let gradientArray: Int
+  /// A rank's own bytes and its share of what the node's ranks have together.
+  let bytesPerRank: Double
   private let requests: [ModelRequest]
   private let places: [WeightPlaces]
 
@@ -127,10 +129,11 @@ struct ModelMemory {
     if hasGradient { arrays.append(("gradient", arrays[trainedArray].count, .perRank)) }
     self.places = places
     let nodeSize = communicator.nodeSize
+    let floats = arrays.reduce(0.0) {
+      $0 + Double($1.count) * ($1.kind == .perRank ? Double(nodeSize) : 1)
+    }
+    bytesPerRank = 4 * floats / Double(nodeSize)
     try communicator.agree {
-      let floats = arrays.reduce(0.0) {
-        $0 + Double($1.count) * ($1.kind == .perRank ? Double(nodeSize) : 1)
-      }
       let machine = physicalMemoryBytes()
       guard 4 * floats <= machine else {
         throw ConfigurationError(

@@ -109,8 +109,12 @@ final class TrainingRun {
       accumulatorBuffer = buffer
       accumulator = UnsafeMutableBufferPointer(start: buffer.base, count: buffer.count)
     }
+    try limitMemory(communicator: communicator)
     try memory.fill(pool: compute.pool, communicator: communicator)
   }
+
+  /// Floats of this rank's sum of gradients beside its gradient.
+  var accumulatorCount: Int { accumulatorBuffer?.count ?? 0 }
 
   /// The first weight of this rank's slice of what is trained.
   var trainedSlice: UnsafeMutablePointer<Float> {
