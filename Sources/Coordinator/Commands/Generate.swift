@@ -111,8 +111,8 @@ private func speed(_ times: GenerationTimes) -> String {
     let rate = (Double(tokens) / max(seconds, 1e-9) * 10).rounded() / 10
     return "\(what): \(tokens) tokens in \((seconds * 1000).rounded() / 1000) s (\(rate) tokens/s)"
   }
-  return part("prompts", times.promptTokens, times.promptSeconds) + "; "
-    + part("decoding", times.newTokens, times.decodeSeconds)
+  return part("prompt", times.promptTokens, times.promptSeconds) + "; "
+    + part("decode", times.newTokens, times.decodeSeconds)
 }
 
 private func line(_ prompt: DataText, _ samples: [Completion], _ model: ModelFolder) -> JSON {
