@@ -80,9 +80,11 @@ def save(path: Path, facts: dict[str, str], results: list[Result]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = path.with_suffix(".json")
     runs = json.loads(numbers.read_text(encoding="utf-8")) if numbers.is_file() else []
-    runs = [run for run in runs if run["facts"] != facts] + [as_json(facts, results)]
-    numbers.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    path.write_text(markdown_file(runs), encoding="utf-8")
+    runs = [run for run in runs if run["facts"]["started"] != facts["started"]] + [as_json(facts, results)]
+    # Files are named as from the repository's folder, wherever that is.
+    text = json.dumps(runs, indent=1, ensure_ascii=False).replace(f"{ROOT}/", "")
+    numbers.write_text(text + "\n", encoding="utf-8")
+    path.write_text(markdown_file(json.loads(text)), encoding="utf-8")
 
 
 def main() -> int:

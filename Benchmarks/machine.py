@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-SETTINGS = ("ONEDNN_", "DNNL_", "OMP_", "MKL_", "OPENBLAS_", "SAIL_", "GGML_")
+SETTINGS = ("ONEDNN_", "DNNL_", "OMP_", "MKL_", "OPENBLAS_", "GGML_")
 
 
 def cpu_name() -> str:

@@ -9,7 +9,7 @@ import workload as work_of
 from kernels import gemm_ceiling, kernel_results
 from peers import Llama, Trl
 from programs import MeasurementError
-from results import Result, figure
+from results import Result, beside, figure
 from sail_runs import Sail, Steps
 from workload import Workload
 
@@ -77,15 +77,15 @@ def prompt(bench: Bench, precision: str) -> list[Result]:
         if speed.how != "reported":
             raise MeasurementError("this sail does not report the speed of generation")
         result.sail.append(speed.prompt)
-        if bench.llama:
-            result.peer.append(bench.llama.prompt_speed(bench.llama.model(bench.model, precision), count))
-            result.peer_name = bench.llama.name()
+        if llama := bench.llama:
+            beside([result], lambda: llama.prompt_speed(bench.model, precision, count))
     return [result]
 
 
 def decode(bench: Bench, precision: str) -> list[Result]:
     """Rows at once; one token more than is counted, because the first comes from the prompt."""
     size = bench.workload
+    sizes = (size.decode_prompt, size.decode_new, size.decode_rows)
     results = {
         rows: Result(f"decoding, {rows} rows, {size.decode_prompt} + {size.decode_new}", precision, "tokens/s")
         for rows in size.decode_rows
@@ -96,12 +96,8 @@ def decode(bench: Bench, precision: str) -> list[Result]:
             speed = bench.sail.generate(f"decode-{rows}", bench.model, prompts, size.decode_new + 1, precision)
             result.sail.append(speed.decode)
             result.notes = [] if speed.how == "reported" else [f"by the {speed.how}"]
-        if bench.llama:
-            model = bench.llama.model(bench.model, precision)
-            speeds = bench.llama.decode_speeds(model, size.decode_prompt, size.decode_new, size.decode_rows)
-            for rows, measured in speeds.items():
-                results[rows].peer.append(measured)
-                results[rows].peer_name = bench.llama.name()
+        if llama := bench.llama:
+            beside(list(results.values()), lambda: llama.decode_speeds(bench.model, precision, *sizes))
     return list(results.values())
 
 
@@ -110,6 +106,7 @@ def dpo(bench: Bench, precision: str) -> list[Result]:
     size = bench.workload
     lengths = f"{size.step_pairs} pairs of {size.step_prompt} + 2 × {size.step_response} tokens"
     settings = bench.pairs_settings(precision)
+    pairs = Path(settings["data"]["train"])
     # Filled by a first run of the same steps.
     cached_settings = {**settings, "reference_cache": str(bench.work / f"reference-cache-{precision}")}
     plain = Result(f"DPO step, {lengths}", precision, "s")
@@ -127,16 +124,10 @@ def dpo(bench: Bench, precision: str) -> list[Result]:
                 cached_runs.append(bench.sail.train("dpo-cached", cached_settings, bench.steps))
         except MeasurementError as error:
             cached.notes.append(f"failed: {error}")
-        if bench.trl:
-            data = Path(settings["data"]["train"])
-            measured = bench.trl.steps("dpo", bench.model, data, precision, bench.steps)
-            for result, values in [
-                (plain, measured.seconds),
-                (cached, measured.seconds),
-                (memory, [measured.memory_gb]),
-            ]:
-                result.peer += values
-                result.peer_name = measured.name
+        if trl := bench.trl:
+            beside([plain, memory], lambda: trl.steps("dpo", bench.model, pairs, precision, bench.steps))
+    # TRL computes its reference in each step.
+    cached.peer, cached.peer_name = plain.peer, plain.peer_name
     plain.sail, cached.sail = all_seconds(runs), all_seconds(cached_runs)
     memory.sail = [run.memory_gb for run in runs]
     plain.notes = [bench.flops_note(statistics.median(plain.sail), ceiling, False), split(runs)]
@@ -181,8 +172,9 @@ def routes(bench: Bench, precision: str) -> list[Result]:
 def online(bench: Bench, precision: str) -> list[Result]:
     """Two completions a prompt, the shorter one preferred, a DPO update: OAIF's step, T1 off as in TRL."""
     size = bench.workload
+    sizes = (bench.steps, size.online_new)
     work = f"{size.step_pairs} prompts of {size.online_prompt} × 2 × {size.online_new} new tokens"
-    prompts = work_of.write_prompts(bench.work / "online.jsonl", work_of.PAIRS_IN_FILE, size.online_prompt)
+    prompts = work_of.write_prompts(bench.work / "online.jsonl", work_of.ROWS_IN_FILE, size.online_prompt)
     settings = {
         **bench.pairs_settings(precision),
         "method": "sail",
@@ -196,11 +188,8 @@ def online(bench: Bench, precision: str) -> list[Result]:
     runs: list[Steps] = []
     for _ in range(bench.rounds):
         runs.append(bench.sail.train("online", settings, bench.steps))
-        if bench.trl:
-            measured = bench.trl.steps("online", bench.model, prompts, precision, bench.steps, size.online_new)
-            result.peer += measured.seconds
-            memory.peer.append(measured.memory_gb)
-            result.peer_name = memory.peer_name = measured.name
+        if trl := bench.trl:
+            beside([result, memory], lambda: trl.steps("online", bench.model, prompts, precision, *sizes))
     result.sail = all_seconds(runs)
     memory.sail = [run.memory_gb for run in runs]
     result.notes = [split(runs)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from programs import MeasurementError, run
+from results import PeerFigures
 
 # The converter knows a tokenizer by the hash of a text's ids, from a table of published ones. That one question is
 # answered here; the answer names the split pattern, which is Qwen2's.
@@ -26,15 +27,6 @@ conversion.base.TextModel.get_vocab_base_pre = lambda self, tokenizer: "qwen2"
 sys.argv = sys.argv[1:]
 runpy.run_path(converter, run_name="__main__")
 """
-
-
-@dataclass(frozen=True)
-class TrlSteps:
-    """Steps of one of TRL's trainers after a first one."""
-
-    seconds: list[float]
-    memory_gb: float
-    name: str  # with versions
 
 
 @dataclass(frozen=True)
@@ -67,21 +59,30 @@ class Llama:
         run([str(self.python), "-c", CONVERT, converter, *options], self.work / "convert.log", peer_environment())
         return unfinished.rename(path)
 
-    def prompt_speed(self, model: Path, token_count: int) -> float:
+    def prompt_speed(self, folder: Path, precision: str, token_count: int) -> PeerFigures:
         """Tokens per second of a prompt, as llama-bench measures it after a warm-up."""
+        model = str(self.model(folder, precision))
         options = ["-p", str(token_count), "-n", "0", "-r", "1", "-t", str(self.threads), "-o", "json"]
-        text = run([str(self.programs / "llama-bench"), "-m", str(model), *options], self.work / "llama-bench.log")
-        return json.loads(text)[0]["avg_ts"]
+        text = run([str(self.programs / "llama-bench"), "-m", model, *options], self.work / "llama-bench.log")
+        return PeerFigures(self.name(), [[json.loads(text)[0]["avg_ts"]]])
 
-    def decode_speeds(self, model: Path, prompt: int, new: int, rows: tuple[int, ...]) -> dict[int, float]:
+    def decode_speeds(self, folder: Path, precision: str, prompt: int, new: int, rows: tuple[int, ...]) -> PeerFigures:
         """New tokens per second with so many rows at once. The vocabulary's logits are computed, nothing is drawn."""
-        context = max(rows) * (prompt + new)
-        options = ["-npp", str(prompt), "-ntg", str(new), "-npl", ",".join(map(str, rows)), "-c", str(context)]
+        model = str(self.model(folder, precision))
+        # Once more at the end: the program may lose its last line when it exits.
+        counts = ",".join(map(str, [*rows, rows[0]]))
+        options = ["-npp", str(prompt), "-ntg", str(new), "-npl", counts, "-c", str(max(rows) * (prompt + new))]
         options += ["-b", "2048", "-ub", "512", "-t", str(self.threads), "--output-format", "jsonl"]
         log = self.work / "llama-batched-bench.log"
-        text = run([str(self.programs / "llama-batched-bench"), "-m", str(model), *options], log)
-        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-        return {line["pl"]: line["speed_tg"] for line in lines}
+        text = run([str(self.programs / "llama-batched-bench"), "-m", model, *options], log)
+        speeds: dict[int, float] = {}
+        for line in text.splitlines():
+            if line.startswith("{"):
+                fields = json.loads(line)
+                speeds.setdefault(fields["pl"], fields["speed_tg"])
+        if set(speeds) != set(rows):
+            raise MeasurementError(f"llama-batched-bench told speeds of {sorted(speeds)} rows, not of all of {rows}")
+        return PeerFigures(self.name(), [[speeds[count]] for count in rows])
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Trl:
 
     def steps(
         self, trainer: str, model: Path, data: Path, precision: str, step_count: int, new_tokens: int = 0
-    ) -> TrlSteps:
-        """Runs `trl_steps.py` on the same folder and file as Sail."""
+    ) -> PeerFigures:
+        """Seconds of steps after a first one, and peak memory; on the same folder and file as Sail."""
         out = self.work / f"trl-{trainer}-{precision}.json"
         script = str(Path(__file__).resolve().parent / "trl_steps.py")
         options = ["--trainer", trainer, "--model", str(model), "--data", str(data), "--precision", precision]
@@ -101,7 +102,7 @@ class Trl:
         run([str(self.python), script, *options], log, peer_environment())
         result = json.loads(out.read_text(encoding="utf-8"))
         name = f"TRL {result['versions']['trl']}, torch {result['versions']['torch']}"
-        return TrlSteps(result["seconds"], result["memory_gb"], name)
+        return PeerFigures(name, [result["seconds"], [result["memory_gb"]]])
 
 
 def peer_environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Starting other programs: one at a time, with what they say kept in a file and their last line as the reason of a failure."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,13 +18,21 @@ def reason(log: Path) -> str:
     return (marked or lines or ["it said nothing"])[-1][:300]
 
 
+def ended(command: list[str], code: int, log: Path) -> MeasurementError:
+    """The error of a program that ended before it should, or with another code than 0."""
+    name = Path(command[0]).name
+    if code < 0:
+        return MeasurementError(f"{name} was ended by {signal.Signals(-code).name}")
+    return MeasurementError(f"{name} ended with {code}: {reason(log)}")
+
+
 def run(command: list[str], log: Path, environment: dict[str, str] | None = None) -> str:
     """Runs to the end; its standard output. Standard error goes to the file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as errors:
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, check=False)
     if result.returncode != 0:
-        raise MeasurementError(f"{Path(command[0]).name} ended with {result.returncode}: {reason(log)}")
+        raise ended(command, result.returncode, log)
     return result.stdout
 
 
@@ -38,7 +47,7 @@ def run_until(command: list[str], log: Path, is_enough: Callable[[], bool], envi
                 if process.poll() is not None:
                     if is_enough():
                         break
-                    raise MeasurementError(f"{Path(command[0]).name} ended with {process.returncode}: {reason(log)}")
+                    raise ended(command, process.returncode, log)
                 time.sleep(0.005)
         finally:
             if process.poll() is None:

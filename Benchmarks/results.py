@@ -1,7 +1,10 @@
 """Figures of one invocation and how they are shown: a table on the screen, Markdown and JSON."""
 
 import statistics
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+
+from programs import MeasurementError
 
 
 @dataclass
@@ -13,7 +16,7 @@ class Result:
     unit: str  # "s", "tokens/s", "GB": for the first and the last less is better
     sail: list[float] = field(default_factory=list)
     peer: list[float] = field(default_factory=list)
-    peer_name: str = ""
+    peer_name: str = ""  # with its version; why there is no figure if there is none
     notes: list[str] = field(default_factory=list)  # what else was measured, and failures
 
     @property
@@ -25,6 +28,27 @@ class Result:
         if sail <= 0 or peer <= 0:
             return None
         return sail / peer if self.unit.endswith("/s") else peer / sail
+
+
+@dataclass(frozen=True)
+class PeerFigures:
+    """What a peer's run gave: a list for each result that it stands beside."""
+
+    name: str  # with versions
+    values: list[list[float]]
+
+
+def beside(results: list[Result], measure: Callable[[], PeerFigures]) -> None:
+    """Adds the figures of a peer's run to results; where it fails, the reason."""
+    try:
+        measured = measure()
+    except MeasurementError as error:
+        for result in results:
+            result.peer_name = f"failed: {error}"
+        return
+    for result, values in zip(results, measured.values, strict=True):
+        result.peer += values
+        result.peer_name = measured.name
 
 
 def figure(value: float) -> str:
@@ -45,7 +69,7 @@ HEADER = ["work", "precision", "Sail", "peer", "ratio", "notes"]
 
 
 def cells(result: Result) -> list[str]:
-    peer = f"{spread(result.peer, result.unit)} ({result.peer_name})" if result.peer else "–"
+    peer = f"{spread(result.peer, result.unit)} ({result.peer_name})" if result.peer else result.peer_name or "–"
     ratio = "–" if result.ratio is None else f"{result.ratio:.2f} ×"
     return [result.work, result.precision, spread(result.sail, result.unit), peer, ratio, "; ".join(result.notes)]
 

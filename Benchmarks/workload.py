@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model_folder import body_parameters
 
-PAIRS_IN_FILE = 64
+ROWS_IN_FILE = 16  # four steps; then they come again
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def write_pairs(path: Path, workload: Workload) -> Path:
             "chosen": text(characters, source),
             "rejected": text(characters, source),
         }
-        for _ in range(PAIRS_IN_FILE)
+        for _ in range(ROWS_IN_FILE)
     ]
     return write_lines(path, rows)
 
