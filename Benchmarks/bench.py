@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def save(path: Path, facts: dict[str, str], results: list[Result]) -> None:
 
 
 def main() -> int:
+    # As an exception it ends what was started, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     options = arguments()
     out = options.out
     if out is None and not options.quick:

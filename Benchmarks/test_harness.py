@@ -11,7 +11,7 @@ import model_folder
 from kernels import kernel_results
 from programs import MeasurementError, run
 from results import PeerFigures, Result, as_json, beside, markdown_file
-from sail_runs import SPEED_LINE, step_lines
+from sail_runs import reported_speeds, step_lines
 from workload import Workload, text, write_pairs
 
 QWEN = Path(__file__).resolve().parent.parent / "Tests/Fixtures/published/Qwen1.5-0.5B/config.json"
@@ -112,8 +112,9 @@ class ProgramTests(unittest.TestCase):
                 run(["sh", "-c", "kill -ILL $$"], log)
 
     def test_the_speed_line(self):
-        match = SPEED_LINE.search("prompt: 64 tokens in 0.5 s (128 T/s); decode: 32 tokens in 1.25 s (25.6 T/s)")
-        self.assertEqual(match and (match["prompt"], match["new"], match["new_seconds"]), ("64", "32", "1.25"))
+        said = "generate 1/1\nprompt: 64 tokens in 0.5 s (128 T/s); decode: 32 tokens in 1.6 s (20 T/s)\n"
+        self.assertEqual(reported_speeds(said), {"prompt": 128, "decode": 20})
+        self.assertEqual(reported_speeds("prompt: 6 tokens in 2e-1 s; decode: 0 tokens in 0 s"), {"prompt": 30})
 
     def test_only_whole_lines_of_steps_count(self):
         with tempfile.TemporaryDirectory() as place:
