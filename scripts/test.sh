@@ -28,6 +28,7 @@ phase "packages" scripts/setup.sh
 phase "mpirun" check_launcher
 phase "format" swift format lint --strict --recursive Sources Tests Package.swift
 phase "layers" scripts/check-layers.sh
+phase "benchmark harness" python3 -m unittest discover -s Benchmarks
 phase "build" build_tests
 # Suites that start mpirun run by themselves: they need the CPUs.
 phase "unit tests" run_tests --skip 'CommTests|EndToEndTests'
