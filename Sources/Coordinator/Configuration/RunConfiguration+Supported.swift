@@ -10,9 +10,6 @@ extension RunConfiguration {
       throw refuse("adapter with method: reward", "leave out the adapter: all weights are trained")
     }
     if precision != .f32 { throw refuse("precision: \(precision.rawValue)", "use f32") }
-    if case .folder(let folder) = referenceCache {
-      throw refuse("reference_cache: \(folder)", "use off")
-    }
     if memory != .auto { throw refuse("memory: \(memory.text)", "use auto") }
   }
 }
