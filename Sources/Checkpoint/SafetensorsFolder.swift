@@ -80,6 +80,22 @@ extension SafetensorsFolder {
   public func read(
     _ placements: [TensorPlacement], into destination: UnsafeMutableBufferPointer<Float>
   ) throws(CheckpointError) {
+    try readPieces(placements, bufferCount: destination.count) { floats, offset in
+      _ = UnsafeMutableBufferPointer(rebasing: destination[offset..<offset + floats.count])
+        .update(fromContentsOf: floats)
+    }
+  }
+
+  /// Reads every placement's tensor, converted to floats, piece by piece.
+  ///
+  /// - Parameters:
+  ///   - placements: checked as ``read(_:into:)`` does.
+  ///   - bufferCount: floats of the flat buffer that the placements are in.
+  ///   - body: takes a piece and the place of its first float in that buffer.
+  public func readPieces(
+    _ placements: [TensorPlacement], bufferCount: Int,
+    _ body: (_ floats: UnsafeBufferPointer<Float>, _ offset: Int) -> Void
+  ) throws(CheckpointError) {
     var parts: [(tensor: StoredTensor, type: NumberType, range: Range<Int>)] = []
     for placement in placements {
       let place = "\(quoted(path)): tensor \(quoted(placement.name))"
@@ -94,45 +110,34 @@ extension SafetensorsFolder {
         throw CheckpointError(
           "\(place) has type \(tensor.storedType), expected F32, BF16 or F16; convert it first")
       }
-      parts.append((tensor, type, try placement.range(inBufferOf: destination.count)))
+      parts.append((tensor, type, try placement.range(inBufferOf: bufferCount)))
     }
     // In the order of the files, so that each is opened once and read forwards.
     parts.sort { ($0.tensor.file, $0.tensor.offset) < ($1.tensor.file, $1.tensor.offset) }
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 22, alignment: 64)
-    defer { buffer.deallocate() }
+    let pieceLength = 1 << 18
+    let stored = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 * pieceLength, alignment: 64)
+    defer { stored.deallocate() }
+    let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: pieceLength)
+    defer { floats.deallocate() }
     var first = 0
     while first < parts.count {
       let number = parts[first].tensor.file
       let file = try InputFile(path: "\(path)/\(files[number])")
       while first < parts.count, parts[first].tensor.file == number {
         let part = parts[first]
-        try read(
-          part.type, at: part.tensor.offset, of: file,
-          into: UnsafeMutableBufferPointer(rebasing: destination[part.range]), through: buffer)
+        var done = 0
+        while done < part.range.count {
+          let count = min(pieceLength, part.range.count - done)
+          let bytes = UnsafeMutableRawBufferPointer(
+            rebasing: stored[..<(count * part.type.byteCount)])
+          try file.read(into: bytes, at: part.tensor.offset + done * part.type.byteCount)
+          let piece = UnsafeMutableBufferPointer(rebasing: floats[..<count])
+          part.type.decode(UnsafeRawBufferPointer(bytes), into: piece)
+          body(UnsafeBufferPointer(piece), part.range.lowerBound + done)
+          done += count
+        }
         first += 1
       }
-    }
-  }
-
-  private func read(
-    _ type: NumberType, at offset: Int, of file: borrowing InputFile,
-    into destination: UnsafeMutableBufferPointer<Float>,
-    through buffer: UnsafeMutableRawBufferPointer
-  ) throws(CheckpointError) {
-    if type == .f32 {
-      return try file.read(into: UnsafeMutableRawBufferPointer(destination), at: offset)
-    }
-    let pieceLength = buffer.count / type.byteCount
-    var done = 0
-    while done < destination.count {
-      let end = min(done + pieceLength, destination.count)
-      let piece = UnsafeMutableRawBufferPointer(
-        rebasing: buffer[..<((end - done) * type.byteCount)])
-      try file.read(into: piece, at: offset + done * type.byteCount)
-      type.decode(
-        UnsafeRawBufferPointer(piece),
-        into: UnsafeMutableBufferPointer(rebasing: destination[done..<end]))
-      done = end
     }
   }
 }

@@ -130,14 +130,18 @@ public struct AdapterWeights: @unchecked Sendable {
   public let table: AdapterTable
   /// The flat allocation, `table.floatCount` floats; it must outlive this value.
   public let base: UnsafeMutablePointer<Float>
+  /// A copy in bf16, which products read where there is one; it must outlive this value.
+  public let rounded: UnsafeMutablePointer<UInt16>?
 
-  /// Weights at `base`.
+  /// Weights at `base`, with a copy in bf16 or without.
   public init(
-    configuration: AdapterConfiguration, table: AdapterTable, base: UnsafeMutablePointer<Float>
+    configuration: AdapterConfiguration, table: AdapterTable, base: UnsafeMutablePointer<Float>,
+    rounded: UnsafeMutablePointer<UInt16>? = nil
   ) {
     self.configuration = configuration
     self.table = table
     self.base = base
+    self.rounded = rounded
   }
 }
 

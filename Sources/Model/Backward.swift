@@ -1,20 +1,28 @@
 import Tensor
 
 /// Memory of the backward: gradients of the residual stream and of a layer's inner values.
-final class BackwardWorkspace {
+private final class BackwardWorkspace {
   let dResidual: FloatBuffer
+  /// The residual stream's gradient as products read it; empty in f32.
+  let dOutput: OperandBuffer
   let dNormed: FloatBuffer
   let dAttended: FloatBuffer
   let dFused: FloatBuffer
+  /// As products read it; empty in f32.
+  let dFusedRounded: OperandBuffer
   let dActivation: FloatBuffer
   let rows: Int
 
-  init(_ c: DecoderConfiguration, rows: Int) {
+  init(_ c: DecoderConfiguration, rows: Int, precision: Precision) {
     self.rows = rows
+    let roundedRows = precision == .f32 ? 0 : rows
     dResidual = FloatBuffer(count: rows * c.hiddenSize)
+    dOutput = OperandBuffer(count: roundedRows * c.hiddenSize, precision: precision)
     dNormed = FloatBuffer(count: rows * c.hiddenSize)
     dAttended = FloatBuffer(count: rows * c.heads.queryCount * c.heads.size)
     dFused = FloatBuffer(count: rows * c.heads.fusedColumns)
+    dFusedRounded = OperandBuffer(
+      count: roundedRows * c.heads.fusedColumns, precision: precision)
     dActivation = FloatBuffer(count: rows * c.intermediateSize)
   }
 }
@@ -24,17 +32,11 @@ public final class DecoderBackward {
   private let decoder: Decoder
   private let compute: Compute
   private var workspace: BackwardWorkspace?
-  // Collects what comes in several parts (head chunks, embedding rows), then is added once.
-  private let vocabularyGradient: FloatBuffer
 
   /// Backward of `decoder`'s forward.
   public init(_ decoder: Decoder) {
     self.decoder = decoder
     compute = decoder.compute
-    let c = decoder.configuration
-    let trainsVocabulary = decoder.weights.adapter == nil
-    vocabularyGradient = FloatBuffer(
-      count: trainsVocabulary ? c.vocabularySize * c.hiddenSize : 0)
   }
 
   /// Whether the weights are trained, not an adapter on top of them.
@@ -59,13 +61,10 @@ public final class DecoderBackward {
     addingTo gradient: UnsafeMutablePointer<Float>
   ) {
     precondition(coefficients.count == batch.targets.count)
-    backward(batch, addingTo: gradient) { dResidual in
+    backward(batch, addingTo: gradient) { head, dResidual in
       headBackward(
-        batch, coefficients: coefficients, penalty: penalty, dResidual: dResidual,
+        batch, head, coefficients: coefficients, penalty: penalty, dResidual: dResidual,
         gradient: gradient)
-      guard trainsWeights, !table.isTied else { return }
-      flushVocabularyGradient(into: gradient + table.head)
-      vocabularyGradient.zero()
     }
   }
 
@@ -81,9 +80,7 @@ public final class DecoderBackward {
     addingTo gradient: UnsafeMutablePointer<Float>
   ) {
     precondition(coefficients.count == batch.scoreRows.count)
-    backward(batch, addingTo: gradient) { dResidual in
-      let head = decoder.gatherHeadRows(batch.scoreRows)
-      if head.rows == 0 { return }
+    backward(batch, addingTo: gradient) { head, dResidual in
       let dNormed = decoder.scoreHeadBackward(
         head, coefficients: coefficients, addingTo: trainsWeights ? gradient : nil)
       lastNormBackward(
@@ -95,7 +92,7 @@ public final class DecoderBackward {
   /// The layers' backward after the head's, which adds to the residual stream's gradient.
   private func backward(
     _ batch: PackedBatch, addingTo gradient: UnsafeMutablePointer<Float>,
-    head: (_ dResidual: Matrix) -> Void
+    head: (_ rows: HeadRows, _ dResidual: Matrix) -> Void
   ) {
     let c = configuration
     let rows = batch.rowCount
@@ -103,51 +100,49 @@ public final class DecoderBackward {
     if let workspace, workspace.rows >= rows {
       space = workspace
     } else {
-      space = BackwardWorkspace(c, rows: rows)
+      space = BackwardWorkspace(c, rows: rows, precision: decoder.weights.precision)
       workspace = space
     }
     let dResidual = space.dResidual.matrix(rows: rows, columns: c.hiddenSize)
     dResidual.zero()
-    vocabularyGradient.zero()
-    head(dResidual)
+    let embedding =
+      trainsWeights
+      ? EmbeddingGradient(
+        Matrix(base: gradient + table.embedding, rows: c.vocabularySize, columns: c.hiddenSize),
+        tokens: Array(batch.tokens.prefix(batch.usedRowCount))) : nil
+    if let rows = decoder.lastHead, rows.count > 0 { head(rows, dResidual) }
     let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
     for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
-      mlpBackward(index, batch: batch, space, dResidual, gradient)
-      attentionBackward(index, batch: batch, angles: angles, space, dResidual, gradient)
+      let input = decoder.inputs[index].matrix(rows: rows, columns: c.hiddenSize)
+      let layer = decoder.layers[decoder.recomputesLayers ? 0 : index]
+      if decoder.recomputesLayers {
+        decoder.runLayer(index, layer, batch: batch, angles: angles, input: input, into: nil)
+      }
+      mlpBackward(index, layer, batch: batch, space, dResidual, gradient)
+      attentionBackward(
+        index, layer, batch: batch, angles: angles, input: input, space, dResidual, gradient)
     }
-    guard trainsWeights else { return }
-    embeddingBackward(batch, dResidual)
-    flushVocabularyGradient(into: gradient + table.embedding)
+    embedding?.add(dResidual.rows(0..<batch.usedRowCount), compute: compute)
   }
 
   private func headBackward(
-    _ batch: PackedBatch, coefficients: [Float], penalty: DivergencePenalty?, dResidual: Matrix,
-    gradient: UnsafeMutablePointer<Float>
+    _ batch: PackedBatch, _ head: HeadRows, coefficients: [Float], penalty: DivergencePenalty?,
+    dResidual: Matrix, gradient: UnsafeMutablePointer<Float>
   ) {
     let c = configuration
-    let head = decoder.gatherHeadRows(batch.predictionRows, targets: batch.targets)
-    if head.rows == 0 { return }
     let padded = coefficients + [Float](repeating: 0, count: head.rows - head.count)
     let dNormedBuffer = FloatBuffer(count: head.rows * c.hiddenSize)
     let dNormed = dNormedBuffer.matrix(rows: head.rows, columns: c.hiddenSize)
     let dHead =
       trainsWeights
-      ? vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize) : nil
-    decoder.forEachHeadChunk(head) { range, normed, logits in
-      compute.linear(normed, decoder.headMatrix, into: logits)
-      let chunk = Array(padded[range])
-      let targets = Array(head.targets[range])
-      if let penalty, let divergenceCoefficients = penalty.chunk(range) {
-        compute.logSoftmaxAndDivergenceBackward(
-          inPlace: logits, targets: targets, coefficients: chunk,
-          reference: penalty.reference.logits(range),
-          divergenceCoefficients: divergenceCoefficients)
-      } else {
-        compute.logSoftmaxBackward(inPlace: logits, targets: targets, coefficients: chunk)
-      }
-      compute.linearInputGradient(logits, decoder.headMatrix, into: dNormed.rows(range))
-      if let dHead { compute.linearWeightGradient(logits, normed, addingTo: dHead) }
+      ? Matrix(base: gradient + table.head, rows: c.vocabularySize, columns: c.hiddenSize) : nil
+    func run(_ reference: ReferenceHead?) {
+      compute.headGradient(
+        decoder.vocabularyHead(head), sums: head.sums, targets: head.targets,
+        coefficients: padded, reference: reference, logits: decoder.headLogits(head),
+        into: dNormed, addingTo: dHead)
     }
+    if let penalty { penalty.withHead(rows: head.rows, run) } else { run(nil) }
     lastNormBackward(
       head, dNormed, places: batch.predictionRows, dResidual: dResidual, gradient: gradient)
   }
@@ -167,89 +162,123 @@ public final class DecoderBackward {
     let dInputsBuffer = FloatBuffer(count: head.rows * c.hiddenSize)
     let dInputs = dInputsBuffer.matrix(rows: head.rows, columns: c.hiddenSize)
     compute.rmsNormBackward(
-      dNormed, x: inputs, weight: decoder.weights.base + table.finalNorm,
+      dNormed, x: inputs, weight: decoder.weights.vector(table.finalNorm),
       inverseRMS: head.inverseRMS.base, addingTo: dInputs)
     compute.addRows(dInputs, to: dResidual, at: places)
   }
 
   private func mlpBackward(
-    _ index: Int, batch: PackedBatch, _ space: BackwardWorkspace, _ dResidual: Matrix,
-    _ gradient: UnsafeMutablePointer<Float>
-  ) {
-    let c = configuration
-    let rows = batch.rowCount
-    let layer = decoder.layers[index]
-    let activation = layer.activation.matrix(rows: rows, columns: c.intermediateSize)
-    let gateUp = layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize)
-    let dActivation = space.dActivation.matrix(rows: rows, columns: c.intermediateSize)
-    projectionBackward(
-      .down, layer: index, dOutput: dResidual, input: activation, into: dActivation,
-      dropped: batch.dropped, gradient)
-    compute.swiGLUBackward(dActivation, inPlace: gateUp)
-    let dNormed = space.dNormed.matrix(rows: rows, columns: c.hiddenSize)
-    projectionBackward(
-      .gateUp, layer: index, dOutput: gateUp,
-      input: layer.mlpNormed.matrix(rows: rows, columns: c.hiddenSize), into: dNormed,
-      dropped: batch.dropped, gradient)
-    normBackward(
-      dNormed, input: layer.middle.matrix(rows: rows, columns: c.hiddenSize),
-      norm: table.layers[index].mlpNorm, inverseRMS: layer.mlpInverseRMS.base, dResidual, gradient)
-  }
-
-  private func attentionBackward(
-    _ index: Int, batch: PackedBatch, angles: RotaryAngles, _ space: BackwardWorkspace,
+    _ index: Int, _ layer: LayerActivations, batch: PackedBatch, _ space: BackwardWorkspace,
     _ dResidual: Matrix, _ gradient: UnsafeMutablePointer<Float>
   ) {
     let c = configuration
     let rows = batch.rowCount
-    let layer = decoder.layers[index]
+    let gateUp = layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize)
+    let activation = decoder.space.activation.matrix(rows: rows, columns: c.intermediateSize)
+    let dActivation = space.dActivation.matrix(rows: rows, columns: c.intermediateSize)
+    let dOutput = rounded(dResidual, in: space.dOutput)
+    inputGradient(.down, layer: index, dOutput, into: dActivation)
+    if !trainsWeights {
+      // The updates add to the input's gradient before it goes on.
+      compute.swiGLU(gateUp, into: activation)
+      updatesBackward(.down, layer: index, dOutput, activation, dActivation, batch, gradient)
+    }
+    compute.swiGLUBackward(dActivation, inPlace: gateUp, activation: activation)
+    weightGradient(.down, layer: index, dOutput, activation, gradient)
+    let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
+    let normed = decoder.space.normed.matrix(rows: rows, columns: c.hiddenSize)
+    compute.rmsNormAgain(
+      middle, weight: decoder.weights.vector(table.layers[index].mlpNorm),
+      inverseRMS: layer.mlpInverseRMS.base, into: normed)
+    let dNormed = space.dNormed.matrix(rows: rows, columns: c.hiddenSize)
+    inputGradient(.gateUp, layer: index, gateUp, into: dNormed)
+    updatesBackward(.gateUp, layer: index, gateUp, normed, dNormed, batch, gradient)
+    weightGradient(.gateUp, layer: index, gateUp, normed, gradient)
+    normBackward(
+      dNormed, input: middle, norm: table.layers[index].mlpNorm,
+      inverseRMS: layer.mlpInverseRMS.base, dResidual, gradient)
+  }
+
+  private func attentionBackward(
+    _ index: Int, _ layer: LayerActivations, batch: PackedBatch, angles: RotaryAngles,
+    input: Matrix, _ space: BackwardWorkspace, _ dResidual: Matrix,
+    _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    let c = configuration
+    let rows = batch.rowCount
     let offsets = table.layers[index]
     let attended = layer.attended.matrix(rows: rows, columns: decoder.queryColumns)
     let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
     let dAttended = space.dAttended.matrix(rows: rows, columns: decoder.queryColumns)
     let dFused = space.dFused.matrix(rows: rows, columns: c.heads.fusedColumns)
-    projectionBackward(
-      .attentionOutput, layer: index, dOutput: dResidual, input: attended, into: dAttended,
-      dropped: batch.dropped, gradient)
+    let dOutput = rounded(dResidual, in: space.dOutput)
+    inputGradient(.attentionOutput, layer: index, dOutput, into: dAttended)
+    updatesBackward(
+      .attentionOutput, layer: index, dOutput, attended, dAttended, batch, gradient)
+    weightGradient(.attentionOutput, layer: index, dOutput, attended, gradient)
     dFused.rows(batch.usedRowCount..<rows).zero()
     compute.attentionBackward(
-      dAttended, output: attended, fused: fused, heads: c.heads, families: batch.families,
-      window: c.windows[index], logSumExp: layer.logSumExp.base, into: dFused)
+      dAttended, fused: fused, heads: c.heads, families: batch.families,
+      window: c.windows[index], normalizers: layer.normalizers.base, into: dFused)
     compute.rotate(
       dFused, headCount: c.heads.queryCount + c.heads.keyValueCount, angles: angles,
       inverse: true)
     headNormsBackward(layer, offsets, dFused, gradient)
+    let normed = decoder.space.normed.matrix(rows: rows, columns: c.hiddenSize)
+    compute.rmsNormAgain(
+      input, weight: decoder.weights.vector(offsets.attentionNorm),
+      inverseRMS: layer.attentionInverseRMS.base, into: normed)
+    let dFusedRounded = rounded(dFused, in: space.dFusedRounded)
     let dNormed = space.dNormed.matrix(rows: rows, columns: c.hiddenSize)
-    projectionBackward(
-      .queryKeyValue, layer: index, dOutput: dFused,
-      input: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize), into: dNormed,
-      dropped: batch.dropped, gradient)
+    inputGradient(.queryKeyValue, layer: index, dFusedRounded, into: dNormed)
+    updatesBackward(
+      .queryKeyValue, layer: index, dFusedRounded, normed, dNormed, batch, gradient)
+    weightGradient(.queryKeyValue, layer: index, dFusedRounded, normed, gradient)
     normBackward(
-      dNormed, input: layer.input.matrix(rows: rows, columns: c.hiddenSize),
-      norm: offsets.attentionNorm, inverseRMS: layer.attentionInverseRMS.base, dResidual,
-      gradient)
+      dNormed, input: input, norm: offsets.attentionNorm,
+      inverseRMS: layer.attentionInverseRMS.base, dResidual, gradient)
   }
 
-  /// Backward of a projection: its input's gradient, overwritten, and those of what is trained of it.
-  private func projectionBackward(
-    _ projection: Projection, layer: Int, dOutput: Matrix, input: Matrix, into dInput: Matrix,
-    dropped: DroppedRows?, _ gradient: UnsafeMutablePointer<Float>
+  /// A gradient as products read it: itself in f32.
+  private func rounded(_ gradient: Matrix, in buffer: OperandBuffer) -> OperandMatrix {
+    if buffer.precision == .f32 { return gradient.operand }
+    let result = buffer.matrix(rows: gradient.rows, columns: gradient.columns)
+    compute.round(gradient, into: result)
+    return result
+  }
+
+  /// Gradient of a projection's input, overwritten, without its updates' part.
+  private func inputGradient(
+    _ projection: Projection, layer: Int, _ dOutput: OperandMatrix, into dInput: Matrix
   ) {
-    let offsets = table.layers[layer][projection]
+    let weight = table.layers[layer][projection].weight
     compute.linearInputGradient(
-      dOutput, decoder.weights.matrix(offsets.weight, dOutput.columns, input.columns),
-      into: dInput)
-    guard trainsWeights else {
-      decoder.updatesBackward(
-        projection, layer: layer, dOutput: dOutput, input: input, addingTo: dInput,
-        dropped: dropped, gradient: gradient)
-      return
-    }
+      dOutput, decoder.weights.matrix(weight, dOutput.columns, dInput.columns),
+      into: dInput.operand)
+  }
+
+  /// Gradients of a projection's weight and bias, where they are trained.
+  private func weightGradient(
+    _ projection: Projection, layer: Int, _ dOutput: OperandMatrix, _ input: OperandMatrix,
+    _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    guard trainsWeights else { return }
+    let offsets = table.layers[layer][projection]
     compute.linearWeightGradient(
       dOutput, input,
       addingTo: Matrix(
         base: gradient + offsets.weight, rows: dOutput.columns, columns: input.columns))
     if let bias = offsets.bias { compute.biasGradient(dOutput, addingTo: gradient + bias) }
+  }
+
+  /// Backward of a projection's updates, where there are some: adds to its input's gradient.
+  private func updatesBackward(
+    _ projection: Projection, layer: Int, _ dOutput: OperandMatrix, _ input: OperandMatrix,
+    _ dInput: Matrix, _ batch: PackedBatch, _ gradient: UnsafeMutablePointer<Float>
+  ) {
+    decoder.updatesBackward(
+      projection, layer: layer, dOutput: dOutput, input: input, addingTo: dInput,
+      dropped: batch.dropped, gradient: gradient)
   }
 
   /// Backward of the norms of queries and keys, in place, where the decoder has them.
@@ -271,7 +300,7 @@ public final class DecoderBackward {
           addingTo: gradient + norm)
       }
       compute.rmsNormHeadsBackward(
-        dFused, heads: columns, weight: decoder.weights.base + norm, input: input.base,
+        dFused, heads: columns, weight: decoder.weights.vector(norm), input: input.base,
         inverseRMS: inverseRMS.base)
     }
   }
@@ -286,22 +315,37 @@ public final class DecoderBackward {
         dNormed, x: input, inverseRMS: inverseRMS, addingTo: gradient + norm)
     }
     compute.rmsNormBackward(
-      dNormed, x: input, weight: decoder.weights.base + norm, inverseRMS: inverseRMS,
+      dNormed, x: input, weight: decoder.weights.vector(norm), inverseRMS: inverseRMS,
       addingTo: dResidual)
   }
+}
 
-  private func embeddingBackward(_ batch: PackedBatch, _ dResidual: Matrix) {
-    let c = configuration
-    let target = vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize)
-    compute.addRows(
-      dResidual.rows(0..<batch.usedRowCount), to: target,
-      at: Array(batch.tokens.prefix(batch.usedRowCount)))
+/// The embedding's gradient of one group, finished for each token and then added once.
+///
+/// A token's row takes what the head gives it, where the two are tied, and what each of its places
+/// gives it. What the row held before is set aside until then.
+private struct EmbeddingGradient {
+  private let target: Matrix
+  private let tokens: [Int32]
+  private let touched: [Int32]
+  private let before: FloatBuffer
+
+  init(_ target: Matrix, tokens: [Int32]) {
+    self.target = target
+    self.tokens = tokens
+    touched = Array(Set(tokens)).sorted()
+    before = FloatBuffer(count: touched.count * target.columns)
+    for (index, token) in touched.enumerated() {
+      let row = target.row(Int(token))
+      (before.base + index * target.columns).update(from: row, count: target.columns)
+      row.update(repeating: 0, count: target.columns)
+    }
   }
 
-  private func flushVocabularyGradient(into target: UnsafeMutablePointer<Float>) {
-    let c = configuration
-    compute.add(
-      Matrix(base: target, rows: c.vocabularySize, columns: c.hiddenSize),
-      vocabularyGradient.matrix(rows: c.vocabularySize, columns: c.hiddenSize))
+  /// Adds the gradient of each place's row (T, C), in order, then what was set aside.
+  func add(_ dRows: Matrix, compute: Compute) {
+    compute.addRows(dRows, to: target, at: tokens)
+    compute.addRows(
+      before.matrix(rows: touched.count, columns: target.columns), to: target, at: touched)
   }
 }

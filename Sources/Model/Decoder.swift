@@ -1,262 +1,223 @@
 import Glibc
 import Tensor
 
-/// Weights of a decoder: a flat allocation read through its table.
-public struct DecoderWeights: @unchecked Sendable {
-  /// Sizes and constants.
-  public let configuration: DecoderConfiguration
-  /// Where each tensor lies.
-  public let table: ParameterTable
-  /// The flat allocation, `table.floatCount` floats; it must outlive this value.
-  public let base: UnsafeMutablePointer<Float>
-  /// The adapter on top of them, which then alone is trained; nil for none.
-  public let adapter: AdapterWeights?
-
-  /// Weights at `base`.
-  public init(
-    configuration: DecoderConfiguration, table: ParameterTable, base: UnsafeMutablePointer<Float>,
-    adapter: AdapterWeights? = nil
-  ) {
-    self.configuration = configuration
-    self.table = table
-    self.base = base
-    self.adapter = adapter
-  }
-
-  /// Floats of what is trained, and of its gradient.
-  public var trainedFloatCount: Int { adapter?.table.floatCount ?? table.floatCount }
-
-  func matrix(_ offset: Int, _ rows: Int, _ columns: Int) -> Matrix {
-    Matrix(base: base + offset, rows: rows, columns: columns)
-  }
-}
-
-/// One layer's values that the backward needs.
-final class LayerActivations {
-  let input: FloatBuffer
-  let attentionInverseRMS: FloatBuffer
-  let attentionNormed: FloatBuffer
-  let headNorms: HeadNormActivations?
-  let fused: FloatBuffer
-  let attended: FloatBuffer
-  let logSumExp: FloatBuffer
-  let middle: FloatBuffer
-  let mlpInverseRMS: FloatBuffer
-  let mlpNormed: FloatBuffer
-  let gateUp: FloatBuffer
-  let activation: FloatBuffer
-
-  init(_ c: DecoderConfiguration, rows: Int) {
-    input = FloatBuffer(count: rows * c.hiddenSize)
-    attentionInverseRMS = FloatBuffer(count: rows)
-    attentionNormed = FloatBuffer(count: rows * c.hiddenSize)
-    headNorms = c.family.normsHeads ? HeadNormActivations(c.heads, rows: rows) : nil
-    fused = FloatBuffer(count: rows * c.heads.fusedColumns)
-    attended = FloatBuffer(count: rows * c.heads.queryCount * c.heads.size)
-    logSumExp = FloatBuffer(count: rows * c.heads.queryCount)
-    middle = FloatBuffer(count: rows * c.hiddenSize)
-    mlpInverseRMS = FloatBuffer(count: rows)
-    mlpNormed = FloatBuffer(count: rows * c.hiddenSize)
-    gateUp = FloatBuffer(count: rows * 2 * c.intermediateSize)
-    activation = FloatBuffer(count: rows * c.intermediateSize)
-  }
-}
-
-/// What the backward of the norms of queries and keys needs: the heads before them, and 1/RMS.
-final class HeadNormActivations {
-  let queries: FloatBuffer
-  let queryInverseRMS: FloatBuffer
-  let keys: FloatBuffer
-  let keyInverseRMS: FloatBuffer
-
-  init(_ heads: AttentionHeads, rows: Int) {
-    queries = FloatBuffer(count: rows * heads.queryCount * heads.size)
-    queryInverseRMS = FloatBuffer(count: rows * heads.queryCount)
-    keys = FloatBuffer(count: rows * heads.keyValueCount * heads.size)
-    keyInverseRMS = FloatBuffer(count: rows * heads.keyValueCount)
-  }
-}
-
 /// Forward and backward of a decoder on one rank; owns the activations and nothing else.
 ///
-/// Everything is f32. The vocabulary projection runs on rows that predict a completion token only,
-/// in chunks of ``headChunk`` rows.
+/// The residual stream, norms, soft-max and losses are f32 whatever the weights are; products read f32
+/// or bf16 and add up in f32. The vocabulary projection runs on rows that predict a completion token
+/// only.
 public final class Decoder {
   /// The weights that forward and backward read.
   public let weights: DecoderWeights
   let compute: Compute
+  /// Bytes that activations kept for a backward may take; beyond it a layer's are computed again from
+  /// its input, with the same bits.
+  public var activationLimit = Int.max
+  /// Each layer's input (T, C), and behind them the last layer's output; two in turn where no backward
+  /// follows.
+  var inputs: [FloatBuffer] = []
+  /// Each layer's values, or one layer's where they are not all kept.
   var layers: [LayerActivations] = []
-  var capacity = 0
-  var projection = FloatBuffer(count: 0)
-  var residual = FloatBuffer(count: 0)
+  /// Whether the backward has to run each layer again.
+  private(set) var recomputesLayers = false
+  private(set) var space: LayerWorkspace
+  private var capacity = 0
+  /// The rows that the head read in the last forward for a backward.
+  var lastHead: HeadRows?
+  /// Logits of all rows that the head read, or of a few slices of the vocabulary.
   var logits = FloatBuffer(count: 0)
-  /// Logits of ``ReferenceRows``: beside those of the policy, which may be this same decoder.
-  var frozenLogits = FloatBuffer(count: 0)
-
-  /// Rows of the vocabulary projection computed together; a constant, so that sums keep their order.
-  public static let headChunk = 256
-
-  let adapterSpace = AdapterWorkspace()
+  let adapterSpace: AdapterWorkspace
+  /// Bytes of keys and values that generation may hold; at least one row's are.
+  public var cacheLimit = 1 << 31
+  /// Caches of generation, used again by the next.
+  var caches: [KeyValueCache] = []
+  /// What the last generation took.
+  public internal(set) var generationTimes = GenerationTimes()
 
   /// A decoder on weights that the caller keeps alive.
   public init(weights: DecoderWeights, compute: Compute) {
     self.weights = weights
     self.compute = compute
+    space = LayerWorkspace(weights.configuration, rows: 0, precision: weights.precision)
+    adapterSpace = AdapterWorkspace(precision: weights.precision)
   }
 
   var configuration: DecoderConfiguration { weights.configuration }
   var queryColumns: Int { configuration.heads.queryCount * configuration.heads.size }
 
-  /// Runs the layers over a batch; the residual stream before the last norm stays in `residual`.
+  /// Runs the layers over a batch.
   ///
   /// - Parameters:
   ///   - batch: packed token ids, all in 0..<V.
-  ///   - keepsActivations: keeps every layer's values for a backward.
+  ///   - keepsActivations: keeps what a backward needs.
   ///   - afterAttentionInput: sees each layer's rotated queries, keys and values (T, fused).
+  /// - Returns: the residual stream before the last norm (T, C); overwritten by the next call.
+  @discardableResult
   func runLayers(
     _ batch: PackedBatch, keepsActivations: Bool,
-    afterAttentionInput: (_ layer: Int, _ fused: Matrix) -> Void = { _, _ in }
-  ) {
+    afterAttentionInput: (_ layer: Int, _ fused: OperandMatrix) -> Void = { _, _ in }
+  ) -> Matrix {
     let c = configuration
     let rows = batch.rowCount
     reserve(rows: rows, keepsActivations: keepsActivations)
     let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
-    embed(batch.tokens, into: layers[0].input.matrix(rows: rows, columns: c.hiddenSize))
-    for index in 0..<c.layerCount {
-      let layer = layers[keepsActivations ? index : 0]
-      let output =
-        index + 1 == c.layerCount ? residual : layers[keepsActivations ? index + 1 : 0].input
-      attentionForward(index, layer, batch: batch, angles: angles) {
-        afterAttentionInput(index, $0)
-      }
-      mlpForward(index, layer, batch: batch, into: output)
+    func stream(_ layer: Int) -> Matrix {
+      inputs[keepsActivations ? layer : layer % 2].matrix(rows: rows, columns: c.hiddenSize)
     }
+    embed(batch.tokens, into: stream(0))
+    for index in 0..<c.layerCount {
+      runLayer(
+        index, layers[keepsActivations && !recomputesLayers ? index : 0], batch: batch,
+        angles: angles, input: stream(index),
+        into: stream(index + 1), afterAttentionInput: afterAttentionInput)
+    }
+    return stream(c.layerCount)
+  }
+
+  /// Runs one layer over a batch; `output` may be nil if only its activations are wanted.
+  func runLayer(
+    _ index: Int, _ layer: LayerActivations, batch: PackedBatch, angles: RotaryAngles,
+    input: Matrix, into output: Matrix?,
+    afterAttentionInput: (_ layer: Int, _ fused: OperandMatrix) -> Void = { _, _ in }
+  ) {
+    let c = configuration
+    let rows = batch.rowCount
+    let normed = space.normed.matrix(rows: rows, columns: c.hiddenSize)
+    let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
+    projectAttentionInput(
+      index, input, normed: normed, inverseRMS: layer.attentionInverseRMS.base,
+      headNorms: layer.headNorms, angles: angles, dropped: batch.dropped, wide: space.wide,
+      into: fused)
+    afterAttentionInput(index, fused)
+    let attended = layer.attended.matrix(rows: rows, columns: queryColumns)
+    attended.rows(batch.usedRowCount..<rows).zero()
+    compute.attention(
+      fused, heads: c.heads, families: batch.families, window: c.windows[index],
+      into: attended, normalizers: layer.normalizers.base)
+    let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
+    project(
+      .attentionOutput, layer: index, attended, into: middle.operand, dropped: batch.dropped)
+    compute.add(middle, input)
+    projectGateUp(
+      index, middle, normed: normed, inverseRMS: layer.mlpInverseRMS.base, dropped: batch.dropped,
+      wide: space.wide, into: layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize))
+    guard let output else { return }
+    projectDown(
+      index, layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize),
+      activation: space.activation.matrix(rows: rows, columns: c.intermediateSize),
+      dropped: batch.dropped, into: output)
+    compute.add(output, middle)
   }
 
   private func reserve(rows: Int, keepsActivations: Bool) {
     let c = configuration
-    let layerCount = keepsActivations ? c.layerCount : 1
     if rows > capacity {
+      inputs = []
       layers = []
       capacity = rows
-      projection = FloatBuffer(count: rows * c.hiddenSize)
-      residual = FloatBuffer(count: rows * c.hiddenSize)
+      space = LayerWorkspace(c, rows: rows, precision: weights.precision)
     }
-    while layers.count < layerCount { layers.append(LayerActivations(c, rows: capacity)) }
+    let streams = keepsActivations ? c.layerCount + 1 : 2
+    while inputs.count < streams {
+      inputs.append(FloatBuffer(count: capacity * c.hiddenSize))
+    }
+    if keepsActivations {
+      recomputesLayers = c.layerCount * activationBytes(rows: capacity) > activationLimit
+      if recomputesLayers { layers = Array(layers.prefix(1)) }
+    }
+    while layers.count < (keepsActivations && !recomputesLayers ? c.layerCount : 1) {
+      layers.append(LayerActivations(c, rows: capacity, precision: weights.precision))
+    }
+  }
+
+  /// Bytes of one layer's kept values beside its input.
+  func activationBytes(rows: Int) -> Int {
+    let c = configuration
+    let operands = c.heads.fusedColumns + queryColumns + 2 * c.intermediateSize
+    let heads = c.family.normsHeads ? queryColumns + c.heads.fusedColumns / 2 : 0
+    let floats = c.hiddenSize + 2 * c.heads.queryCount + 2 + heads
+    return rows * (operands * weights.precision.byteCount + 4 * floats)
   }
 
   func embed(_ tokens: [Int32], into output: Matrix) {
     let table = weights.matrix(
       weights.table.embedding, configuration.vocabularySize, configuration.hiddenSize)
-    for (row, token) in tokens.enumerated() {
-      output.row(row).update(from: table.row(Int(token)), count: output.columns)
-    }
-  }
-
-  private func attentionForward(
-    _ index: Int, _ layer: LayerActivations, batch: PackedBatch, angles: RotaryAngles,
-    afterAttentionInput: (Matrix) -> Void
-  ) {
-    let c = configuration
-    let rows = batch.rowCount
-    let input = layer.input.matrix(rows: rows, columns: c.hiddenSize)
-    let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
-    projectAttentionInput(
-      index, input, normed: layer.attentionNormed.matrix(rows: rows, columns: c.hiddenSize),
-      inverseRMS: layer.attentionInverseRMS.base, headNorms: layer.headNorms, angles: angles,
-      dropped: batch.dropped, into: fused)
-    afterAttentionInput(fused)
-    let attended = layer.attended.matrix(rows: rows, columns: queryColumns)
-    attended.rows(batch.usedRowCount..<rows).zero()
-    compute.attention(
-      fused, heads: c.heads, families: batch.families, window: c.windows[index],
-      into: attended, logSumExp: layer.logSumExp.base)
-    let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
-    project(.attentionOutput, layer: index, attended, into: middle, dropped: batch.dropped)
-    compute.add(middle, input)
-  }
-
-  private func mlpForward(
-    _ index: Int, _ layer: LayerActivations, batch: PackedBatch, into output: FloatBuffer
-  ) {
-    let c = configuration
-    let rows = batch.rowCount
-    let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
-    let projected = projection.matrix(rows: rows, columns: c.hiddenSize)
-    runMLP(
-      index, middle, normed: layer.mlpNormed.matrix(rows: rows, columns: c.hiddenSize),
-      inverseRMS: layer.mlpInverseRMS.base,
-      gateUp: layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize),
-      activation: layer.activation.matrix(rows: rows, columns: c.intermediateSize),
-      dropped: batch.dropped, into: projected)
-    let result = output.matrix(rows: rows, columns: c.hiddenSize)
-    result.base.update(from: projected.base, count: projected.count)
-    compute.add(result, middle)
+    compute.gatherRows(of: table, at: tokens, into: output)
   }
 }
 
 // The steps of a layer that whole sequences and single new tokens share.
 extension Decoder {
   /// A projection of a layer with its bias and updates: y = x wᵀ + b + scale · (x Aᵀ) Bᵀ.
+  ///
+  /// `wide` holds y before it is rounded where something is added to it first.
   func project(
-    _ projection: Projection, layer: Int, _ x: Matrix, into y: Matrix, dropped: DroppedRows?
+    _ projection: Projection, layer: Int, _ x: OperandMatrix, into y: OperandMatrix,
+    dropped: DroppedRows?, wide: FloatBuffer? = nil
   ) {
     let offsets = weights.table.layers[layer][projection]
-    compute.linear(x, weights.matrix(offsets.weight, y.columns, x.columns), into: y)
-    if let bias = offsets.bias { compute.addBias(y, weights.base + bias) }
-    addUpdates(projection, layer: layer, x, to: y, dropped: dropped)
+    let weight = weights.matrix(offsets.weight, y.columns, x.columns)
+    if let floats = y.floats {
+      compute.linear(x, weight, into: y)
+      if let bias = offsets.bias { compute.addBias(floats, weights.vector(bias)) }
+      addUpdates(projection, layer: layer, x, to: floats, dropped: dropped)
+    } else if let wide, offsets.bias != nil || weights.adapter != nil {
+      let floats = wide.matrix(rows: y.rows, columns: y.columns)
+      project(projection, layer: layer, x, into: floats.operand, dropped: dropped)
+      compute.round(floats, into: y)
+    } else {
+      compute.linear(x, weight, into: y)
+    }
   }
 
   func projectAttentionInput(
-    _ index: Int, _ input: Matrix, normed: Matrix, inverseRMS: UnsafeMutablePointer<Float>,
+    _ index: Int, _ input: Matrix, normed: OperandMatrix, inverseRMS: UnsafeMutablePointer<Float>,
     headNorms: HeadNormActivations?, angles: RotaryAngles, dropped: DroppedRows? = nil,
-    into fused: Matrix
+    wide: FloatBuffer, into fused: OperandMatrix
   ) {
     let c = configuration
     let offsets = weights.table.layers[index]
     compute.rmsNorm(
-      input, weight: weights.base + offsets.attentionNorm, epsilon: c.normEpsilon, into: normed,
+      input, weight: weights.vector(offsets.attentionNorm), epsilon: c.normEpsilon, into: normed,
       inverseRMS: inverseRMS)
-    project(.queryKeyValue, layer: index, normed, into: fused, dropped: dropped)
+    let floats = fused.floats ?? wide.matrix(rows: fused.rows, columns: fused.columns)
+    project(.queryKeyValue, layer: index, normed, into: floats.operand, dropped: dropped)
     if let headNorms, let queryNorm = offsets.queryNorm, let keyNorm = offsets.keyNorm {
       compute.rmsNormHeads(
-        fused, heads: c.heads.queries, weight: weights.base + queryNorm, epsilon: c.normEpsilon,
-        savingInput: headNorms.queries.base, inverseRMS: headNorms.queryInverseRMS.base)
+        floats, heads: c.heads.queries, weight: weights.vector(queryNorm),
+        epsilon: c.normEpsilon, savingInput: headNorms.queries.base,
+        inverseRMS: headNorms.queryInverseRMS.base)
       compute.rmsNormHeads(
-        fused, heads: c.heads.keys, weight: weights.base + keyNorm, epsilon: c.normEpsilon,
+        floats, heads: c.heads.keys, weight: weights.vector(keyNorm), epsilon: c.normEpsilon,
         savingInput: headNorms.keys.base, inverseRMS: headNorms.keyInverseRMS.base)
     }
     compute.rotate(
-      fused, headCount: c.heads.queryCount + c.heads.keyValueCount, angles: angles,
+      floats, headCount: c.heads.queryCount + c.heads.keyValueCount, angles: angles,
       inverse: false)
+    if fused.precision == .bf16 { compute.round(floats, into: fused) }
   }
 
-  func runMLP(
-    _ index: Int, _ input: Matrix, normed: Matrix, inverseRMS: UnsafeMutablePointer<Float>,
-    gateUp: Matrix, activation: Matrix, dropped: DroppedRows? = nil, into output: Matrix
+  func projectGateUp(
+    _ index: Int, _ input: Matrix, normed: OperandMatrix, inverseRMS: UnsafeMutablePointer<Float>,
+    dropped: DroppedRows? = nil, wide: FloatBuffer, into gateUp: OperandMatrix
   ) {
     compute.rmsNorm(
-      input, weight: weights.base + weights.table.layers[index].mlpNorm,
+      input, weight: weights.vector(weights.table.layers[index].mlpNorm),
       epsilon: configuration.normEpsilon, into: normed, inverseRMS: inverseRMS)
-    project(.gateUp, layer: index, normed, into: gateUp, dropped: dropped)
+    project(.gateUp, layer: index, normed, into: gateUp, dropped: dropped, wide: wide)
+  }
+
+  func projectDown(
+    _ index: Int, _ gateUp: OperandMatrix, activation: OperandMatrix,
+    dropped: DroppedRows? = nil, into output: Matrix
+  ) {
     compute.swiGLU(gateUp, into: activation)
-    project(.down, layer: index, activation, into: output, dropped: dropped)
+    project(.down, layer: index, activation, into: output.operand, dropped: dropped)
   }
 
-  /// The matrix that maps the last norm's output to logits (V, C) or to a score (1, C).
-  var headMatrix: Matrix {
+  /// The matrix that maps the last norm's output to logits (V, C).
+  var headMatrix: OperandMatrix {
     weights.matrix(weights.table.head, configuration.headRows, configuration.hiddenSize)
-  }
-
-  /// Room for the logits of `rows` rows.
-  func logitsMatrix(
-    rows: Int, in buffer: ReferenceWritableKeyPath<Decoder, FloatBuffer> = \.logits
-  ) -> Matrix {
-    let columns = configuration.vocabularySize
-    if self[keyPath: buffer].count < rows * columns {
-      self[keyPath: buffer] = FloatBuffer(count: rows * columns)
-    }
-    return self[keyPath: buffer].matrix(rows: rows, columns: columns)
   }
 }
 

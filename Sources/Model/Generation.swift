@@ -1,3 +1,4 @@
+import Glibc
 import Tensor
 
 /// What to generate from one prompt.
@@ -56,31 +57,174 @@ public struct Completion: Sendable {
   }
 }
 
+/// What generation took.
+public struct GenerationTimes: Sendable {
+  /// Prompt tokens that went through the layers.
+  public var promptTokens = 0
+  /// Seconds for them.
+  public var promptSeconds = 0.0
+  /// Tokens drawn.
+  public var newTokens = 0
+  /// Seconds for drawing them and for the layers that they went through.
+  public var decodeSeconds = 0.0
+}
+
+/// A prompt that went through the layers, shared by its samples.
+private final class ReadyPrompt {
+  let request: Int
+  let cache: KeyValueCache
+  /// The last token's row of the residual stream (C).
+  let lastRow: FloatBuffer
+  var startedCount = 0
+
+  init(request: Int, cache: KeyValueCache, lastRow: FloatBuffer) {
+    self.request = request
+    self.cache = cache
+    self.lastRow = lastRow
+  }
+}
+
 /// A completion that is being generated.
 private final class LiveRow {
   let request: Int
-  let key: (row: Int, sample: Int)
-  let prompt: KeyValueCache
-  let own: KeyValueCache
+  let sample: Int
+  let promptCount: Int
+  let cache: KeyValueCache
   var completion = Completion(
     tokens: [], logProbability: 0, drawLogProbability: 0, isEnded: false)
 
-  init(
-    request: Int, key: (row: Int, sample: Int), prompt: KeyValueCache, own: KeyValueCache
-  ) {
+  init(request: Int, sample: Int, promptCount: Int, cache: KeyValueCache) {
     self.request = request
-    self.key = key
-    self.prompt = prompt
-    self.own = own
+    self.sample = sample
+    self.promptCount = promptCount
+    self.cache = cache
+  }
+
+  /// Positions of the cache that are filled once the last token drawn is in it.
+  var count: Int { promptCount + completion.tokens.count }
+}
+
+/// Generation of completions for the prompts of one call (continuous batching, Yu et al., OSDI 2022).
+///
+/// All rows that are being generated decode together, one token a row and step; a row that ends is
+/// replaced at once by the next that waits. Prompts go through the layers in chunks between two steps,
+/// each once, and are shared by their samples. A token's draw is keyed by (step, row, sample, position),
+/// and where products are invariant no row depends on its neighbours.
+private final class GenerationLoop {
+  let decoder: Decoder
+  let requests: [GenerationRequest]
+  let settings: GenerationSettings
+  let random: KeyedRandom
+  let step: Int
+  private let space: DecodeWorkspace
+  private var free: [KeyValueCache]
+  private var nextRequest = 0
+  private var ready: [ReadyPrompt] = []
+  private var live: [LiveRow] = []
+  private(set) var results: [[Completion?]]
+  private(set) var times = GenerationTimes()
+
+  init(
+    _ decoder: Decoder, _ requests: [GenerationRequest], _ settings: GenerationSettings,
+    _ random: KeyedRandom, step: Int
+  ) {
+    self.decoder = decoder
+    self.requests = requests
+    self.settings = settings
+    self.random = random
+    self.step = step
+    let longest = requests.reduce(0) { max($0, $1.prompt.count) } + settings.maxNewTokens - 1
+    let rows = requests.reduce(0) { $0 + $1.sampleCount }
+    free = decoder.cacheSlots(count: rows, positions: longest)
+    space = DecodeWorkspace(
+      decoder.configuration, rows: free.count, precision: decoder.weights.precision)
+    results = requests.map { [Completion?](repeating: nil, count: $0.sampleCount) }
+  }
+
+  /// Draws one token of every row; false when all completions are done.
+  func advance() -> Bool {
+    admit()
+    if live.isEmpty { return false }
+    let start = seconds()
+    let c = decoder.configuration
+    let stream = space.stream.matrix(rows: live.count, columns: c.hiddenSize)
+    decoder.decodeLayers(live.filter { !$0.completion.tokens.isEmpty }, space)
+    // Rows that start stand behind the others; what their prompts ended with is theirs.
+    let uniforms = live.map { row in
+      random.uniform(
+        step: step, row: requests[row.request].row, sample: row.sample,
+        position: row.completion.tokens.count)
+    }
+    let drawn = decoder.draw(from: stream, rule: settings.rule, uniforms: uniforms)
+    for (row, token) in zip(live, drawn) {
+      row.completion.tokens.append(token.token)
+      row.completion.logProbability += token.logProbability
+      row.completion.drawLogProbability += token.drawLogProbability
+      row.completion.isEnded = settings.endTokens.contains(token.token)
+    }
+    times.newTokens += live.count
+    live.removeAll { row in
+      let isDone =
+        row.completion.isEnded || row.completion.tokens.count == settings.maxNewTokens
+      if isDone {
+        results[row.request][row.sample] = row.completion
+        free.append(row.cache)
+      }
+      return isDone
+    }
+    times.decodeSeconds += seconds() - start
+    return true
+  }
+
+  /// Starts as many rows as there are caches for.
+  private func admit() {
+    let width = decoder.configuration.hiddenSize
+    while !free.isEmpty {
+      if ready.isEmpty { readPrompts() }
+      guard let prompt = ready.first, let cache = free.popLast() else { return }
+      let request = requests[prompt.request]
+      decoder.compute.pool.run(decoder.configuration.layerCount) { layer, _ in
+        cache.copy(prompt.cache, layer: layer, count: request.prompt.count)
+      }
+      (space.stream.base + live.count * width).update(from: prompt.lastRow.base, count: width)
+      live.append(
+        LiveRow(
+          request: prompt.request, sample: prompt.startedCount,
+          promptCount: request.prompt.count, cache: cache))
+      prompt.startedCount += 1
+      if prompt.startedCount == request.sampleCount { ready.removeFirst() }
+    }
+  }
+
+  /// Runs the next prompts through the layers: about a chunk of tokens, no more prompts than can start.
+  private func readPrompts() {
+    let start = seconds()
+    var chosen: [Int] = []
+    var tokens = 0
+    var rows = 0
+    while nextRequest < requests.count, rows < free.count {
+      let request = requests[nextRequest]
+      if request.sampleCount > 0 {
+        if !chosen.isEmpty, tokens + request.prompt.count > Decoder.promptChunk { break }
+        chosen.append(nextRequest)
+        tokens += request.prompt.count
+        rows += request.sampleCount
+      }
+      nextRequest += 1
+    }
+    if chosen.isEmpty { return }
+    ready = decoder.prefill(chosen.map { ($0, requests[$0].prompt) })
+    times.promptTokens += tokens
+    times.promptSeconds += seconds() - start
   }
 }
 
 extension Decoder {
+  /// Prompt tokens that go through the layers together; a longer prompt goes alone.
+  static let promptChunk = 512
+
   /// Generates completions for several prompts together.
   ///
-  /// Prompts go through the layers once, packed, and are shared by their samples; then all rows
-  /// decode together, one token a row, and a row leaves when it ends. A token's draw is keyed by
-  /// (step, row, sample, position), so texts do not depend on who generates them.
   /// - Parameters:
   ///   - requests: the prompts.
   ///   - settings: how to choose tokens and when to stop.
@@ -94,147 +238,130 @@ extension Decoder {
   ) -> [[Completion]] {
     precondition(settings.maxNewTokens >= 1)
     if requests.isEmpty { return [] }
-    let prompts = prefill(requests.map(\.prompt))
-    var live: [LiveRow] = []
-    for (index, request) in requests.enumerated() {
-      for sample in 0..<request.sampleCount {
-        live.append(
-          LiveRow(
-            request: index, key: (request.row, sample), prompt: prompts.caches[index],
-            own: KeyValueCache(configuration, capacity: max(1, settings.maxNewTokens - 1))))
-      }
+    let loop = GenerationLoop(self, requests, settings, random, step: step)
+    var tokenCount = 0
+    while loop.advance() {
+      onProgress(loop.times.newTokens - tokenCount)
+      tokenCount = loop.times.newTokens
     }
-    let all = live
-    let space = DecodeWorkspace(configuration, rows: live.count)
-    var logits = promptLogits(prompts.lastRows, of: live)
-    while !live.isEmpty {
-      let uniforms = live.map { row in
-        random.uniform(
-          step: step, row: row.key.row, sample: row.key.sample,
-          position: row.completion.tokens.count)
-      }
-      let drawn = compute.sample(logits, rule: settings.rule, uniforms: uniforms)
-      for (row, token) in zip(live, drawn) {
-        row.completion.tokens.append(token.token)
-        row.completion.logProbability += token.logProbability
-        row.completion.drawLogProbability += token.drawLogProbability
-        row.completion.isEnded = settings.endTokens.contains(token.token)
-      }
-      onProgress(live.count)
-      live.removeAll {
-        $0.completion.isEnded || $0.completion.tokens.count == settings.maxNewTokens
-      }
-      if !live.isEmpty { logits = decodeStep(live, space) }
+    generationTimes = loop.times
+    return loop.results.map { $0.compactMap { $0 } }
+  }
+
+  /// Caches for rows of so many positions: as many as rows, or as fit into ``cacheLimit``, at least one.
+  fileprivate func cacheSlots(count: Int, positions: Int) -> [KeyValueCache] {
+    let precision = weights.precision
+    let bytes = KeyValueCache.bytes(configuration, precision: precision, positions: positions)
+    let wanted = min(count, max(1, cacheLimit / max(1, bytes)))
+    if caches.contains(where: { $0.capacity < positions }) { caches = [] }
+    while caches.count < wanted {
+      caches.append(
+        KeyValueCache(configuration, precision: precision, positions: positions))
     }
-    var results = [[Completion]](repeating: [], count: requests.count)
-    for row in all { results[row.request].append(row.completion) }
-    return results
+    return Array(caches.prefix(wanted).reversed())
   }
 
   /// Runs prompts through the layers and keeps their keys and values.
-  ///
-  /// Returns the caches and the residual rows (M, C) of the prompts' last tokens.
-  private func prefill(_ prompts: [[Int32]]) -> (caches: [KeyValueCache], lastRows: FloatBuffer) {
+  fileprivate func prefill(_ prompts: [(request: Int, tokens: [Int32])]) -> [ReadyPrompt] {
     let c = configuration
-    let batch = PackedBatch(prompts.map { PromptFamily(prompt: $0, completions: []) })
-    let caches = prompts.map { KeyValueCache(c, capacity: $0.count) }
-    runLayers(batch, keepsActivations: false) { layer, fused in
+    let batch = PackedBatch(prompts.map { PromptFamily(prompt: $0.tokens, completions: []) })
+    let ready = prompts.map {
+      ReadyPrompt(
+        request: $0.request,
+        cache: KeyValueCache(c, precision: weights.precision, positions: $0.tokens.count),
+        lastRow: FloatBuffer(count: c.hiddenSize))
+    }
+    let stream = runLayers(batch, keepsActivations: false) { layer, fused in
       compute.pool.run(prompts.count) { index, _ in
-        let first = Int(batch.lastPromptRows[index]) + 1 - prompts[index].count
-        for position in 0..<prompts[index].count {
-          caches[index].store(fused.row(first + position), layer: layer, position: position)
-        }
+        let end = Int(batch.lastPromptRows[index]) + 1
+        ready[index].cache.store(
+          fused.rows(end - prompts[index].tokens.count..<end), layer: layer)
       }
     }
-    let lastRows = FloatBuffer(count: prompts.count * c.hiddenSize)
-    for (index, row) in batch.lastPromptRows.enumerated() {
-      caches[index].count = prompts[index].count
-      (lastRows.base + index * c.hiddenSize).update(
-        from: residual.base + Int(row) * c.hiddenSize, count: c.hiddenSize)
+    for (prompt, row) in zip(ready, batch.lastPromptRows) {
+      prompt.lastRow.base.update(from: stream.row(Int(row)), count: c.hiddenSize)
     }
-    return (caches, lastRows)
+    return ready
   }
 
-  private func promptLogits(_ lastRows: FloatBuffer, of live: [LiveRow]) -> Matrix {
-    let width = configuration.hiddenSize
-    let rows = FloatBuffer(count: live.count * width)
-    for (index, row) in live.enumerated() {
-      (rows.base + index * width).update(
-        from: lastRows.base + row.request * width, count: width)
-    }
-    return headLogits(rows.matrix(rows: live.count, columns: width))
-  }
-
-  /// Feeds each row's last token; returns the logits of the next (M, V).
-  private func decodeStep(_ live: [LiveRow], _ space: DecodeWorkspace) -> Matrix {
+  /// Runs each row's last token through the layers; leaves them in the first rows of the stream.
+  fileprivate func decodeLayers(_ rows: [LiveRow], _ space: DecodeWorkspace) {
+    if rows.isEmpty { return }
     let c = configuration
-    let rows = live.count
-    let stream = space.stream.matrix(rows: rows, columns: c.hiddenSize)
-    embed(live.compactMap(\.completion.tokens.last), into: stream)
-    let positions = live.map { Int32($0.prompt.count + $0.completion.tokens.count - 1) }
-    let angles = RotaryAngles(positions: positions, embedding: c.rotary)
-    let fused = space.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
-    let normed = space.normed.matrix(rows: rows, columns: c.hiddenSize)
-    let projected = space.projected.matrix(rows: rows, columns: c.hiddenSize)
-    let attended = space.attended.matrix(rows: rows, columns: queryColumns)
-    let gateUp = space.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize)
-    let activation = space.activation.matrix(rows: rows, columns: c.intermediateSize)
+    let count = rows.count
+    let stream = space.stream.matrix(rows: count, columns: c.hiddenSize)
+    embed(rows.compactMap(\.completion.tokens.last), into: stream)
+    let angles = RotaryAngles(
+      positions: rows.map { Int32($0.count - 1) }, embedding: c.rotary)
+    let fused = space.fused.matrix(rows: count, columns: c.heads.fusedColumns)
+    let normed = space.layer.normed.matrix(rows: count, columns: c.hiddenSize)
+    let projected = space.projected.matrix(rows: count, columns: c.hiddenSize)
+    let attended = space.attended.matrix(rows: count, columns: queryColumns)
+    let gateUp = space.gateUp.matrix(rows: count, columns: 2 * c.intermediateSize)
+    let activation = space.layer.activation.matrix(rows: count, columns: c.intermediateSize)
     for layer in 0..<c.layerCount {
       projectAttentionInput(
         layer, stream, normed: normed, inverseRMS: space.inverseRMS.base,
-        headNorms: space.headNorms, angles: angles, into: fused)
-      for (index, row) in live.enumerated() {
-        row.own.store(
-          fused.row(index), layer: layer, position: row.completion.tokens.count - 1)
-      }
+        headNorms: space.headNorms, angles: angles, wide: space.layer.wide, into: fused)
       compute.cachedAttention(
-        fused, heads: c.heads,
-        shared: live.map { $0.prompt.layer(layer, count: $0.prompt.count) },
-        own: live.map { $0.own.layer(layer, count: $0.completion.tokens.count) },
+        fused, heads: c.heads, caches: rows.map { $0.cache.layer(layer, count: $0.count) },
         window: c.windows[layer], into: attended)
-      project(.attentionOutput, layer: layer, attended, into: projected, dropped: nil)
+      project(.attentionOutput, layer: layer, attended, into: projected.operand, dropped: nil)
       compute.add(stream, projected)
-      runMLP(
-        layer, stream, normed: normed, inverseRMS: space.inverseRMS.base, gateUp: gateUp,
-        activation: activation, into: projected)
+      projectGateUp(
+        layer, stream, normed: normed, inverseRMS: space.inverseRMS.base, wide: space.layer.wide,
+        into: gateUp)
+      projectDown(layer, gateUp, activation: activation, into: projected)
       compute.add(stream, projected)
     }
-    return headLogits(stream)
   }
 
-  /// Logits of residual rows, normed in place.
-  private func headLogits(_ rows: Matrix) -> Matrix {
-    let inverseRMS = FloatBuffer(count: rows.rows)
-    compute.rmsNorm(
-      rows, weight: weights.base + weights.table.finalNorm, epsilon: configuration.normEpsilon,
-      into: rows, inverseRMS: inverseRMS.base)
-    let result = logitsMatrix(rows: rows.rows)
-    compute.linear(rows, headMatrix, into: result)
-    return result
+  /// Draws a token from each row of the residual stream.
+  fileprivate func draw(
+    from stream: Matrix, rule: SamplingRule, uniforms: [Double]
+  ) -> [SampledToken] {
+    var drawn: [SampledToken] = []
+    for start in stride(from: 0, to: stream.rows, by: Decoder.drawnRows) {
+      let part = start..<min(stream.rows, start + Decoder.drawnRows)
+      let rows = gatherHeadRows(part.map { Int32($0) }, of: stream, isPadded: false)
+      let logits = slicedLogits(rows: part.count, tokens: configuration.vocabularySize)
+      _ = headStatistics(rows, keeping: logits)
+      drawn += compute.sample(
+        logits, sums: rows.sums, rule: rule, uniforms: Array(uniforms[part]))
+    }
+    return drawn
   }
+
+  /// Rows whose logits are held at once.
+  private static let drawnRows = 64
 }
 
 /// Memory of one decoding step.
 private struct DecodeWorkspace {
   let stream: FloatBuffer
+  let layer: LayerWorkspace
   let inverseRMS: FloatBuffer
-  let normed: FloatBuffer
   let headNorms: HeadNormActivations?
-  let fused: FloatBuffer
-  let attended: FloatBuffer
+  let fused: OperandBuffer
+  let attended: OperandBuffer
   let projected: FloatBuffer
-  let gateUp: FloatBuffer
-  let activation: FloatBuffer
+  let gateUp: OperandBuffer
 
-  init(_ c: DecoderConfiguration, rows: Int) {
+  init(_ c: DecoderConfiguration, rows: Int, precision: Precision) {
     stream = FloatBuffer(count: rows * c.hiddenSize)
+    layer = LayerWorkspace(c, rows: rows, precision: precision)
     inverseRMS = FloatBuffer(count: rows)
-    normed = FloatBuffer(count: rows * c.hiddenSize)
     headNorms = c.family.normsHeads ? HeadNormActivations(c.heads, rows: rows) : nil
-    fused = FloatBuffer(count: rows * c.heads.fusedColumns)
-    attended = FloatBuffer(count: rows * c.heads.queryCount * c.heads.size)
+    fused = OperandBuffer(count: rows * c.heads.fusedColumns, precision: precision)
+    attended = OperandBuffer(
+      count: rows * c.heads.queryCount * c.heads.size, precision: precision)
     projected = FloatBuffer(count: rows * c.hiddenSize)
-    gateUp = FloatBuffer(count: rows * 2 * c.intermediateSize)
-    activation = FloatBuffer(count: rows * c.intermediateSize)
+    gateUp = OperandBuffer(count: rows * 2 * c.intermediateSize, precision: precision)
   }
+}
+
+private func seconds() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Double(time.tv_sec) + 1e-9 * Double(time.tv_nsec)
 }

@@ -1,86 +1,124 @@
 import Tensor
 
-/// Rows of the residual stream that the head reads, gathered and normed.
-struct HeadRows {
-  /// Residual rows (P, C), P a multiple of 32; zero rows at the end.
+/// Rows of the residual stream that the head reads, gathered and normed, and what it says of them.
+final class HeadRows {
+  /// Residual rows (P, C); zero rows at the end.
   let inputs: FloatBuffer
   /// After the last norm (P, C).
-  let normed: FloatBuffer
+  let normed: OperandMatrix
   let inverseRMS: FloatBuffer
   /// The tokens that they predict.
   let targets: [Int32]
   /// Rows without padding.
   let count: Int
-  /// Rows with padding.
+  /// Rows with padding to a multiple of 32, as weight gradients want it.
   let rows: Int
+  /// Sums over each row's logits.
+  var sums: [SoftmaxSums] = []
+  private let normedBuffer: OperandBuffer
+
+  init(
+    places: [Int32], targets: [Int32], of stream: Matrix, precision: Precision, isPadded: Bool
+  ) {
+    count = places.count
+    rows = isPadded ? (count + 31) / 32 * 32 : count
+    self.targets = targets + [Int32](repeating: 0, count: rows - targets.count)
+    inputs = FloatBuffer(count: rows * stream.columns)
+    for (index, row) in places.enumerated() {
+      (inputs.base + index * stream.columns).update(
+        from: stream.row(Int(row)), count: stream.columns)
+    }
+    normedBuffer = OperandBuffer(count: rows * stream.columns, precision: precision)
+    normed = normedBuffer.matrix(rows: rows, columns: stream.columns)
+    inverseRMS = FloatBuffer(count: rows)
+  }
 }
 
 extension Decoder {
+  /// Bytes of logits that are kept for the backward; beyond it they are computed again, with the same
+  /// bits.
+  static let logitsLimit = 1 << 29
+
   /// Log-probabilities of a batch's completion tokens.
   ///
   /// - Parameters:
   ///   - batch: packed token ids, all in 0..<V.
-  ///   - keepsActivations: keeps what ``backward(_:coefficients:addingTo:)`` needs.
+  ///   - keepsActivations: keeps what a backward needs.
   ///   - penalty: where the divergence from a reference is wanted too, nil for nowhere.
   /// - Returns: one entry for each of `batch.targets`.
   public func forward(
     _ batch: PackedBatch, keepsActivations: Bool, penalty: DivergencePenalty? = nil
   ) -> [TokenStatistics] {
     precondition(configuration.head == .vocabulary)
-    runLayers(batch, keepsActivations: keepsActivations)
-    return headStatistics(
-      gatherHeadRows(batch.predictionRows, targets: batch.targets), penalty: penalty)
+    let stream = runLayers(batch, keepsActivations: keepsActivations)
+    let head = gatherHeadRows(batch.predictionRows, targets: batch.targets, of: stream)
+    lastHead = keepsActivations ? head : nil
+    let kept = keepsActivations && keepsLogits(head) ? headLogits(head) : nil
+    return headStatistics(head, keeping: kept, penalty: penalty)
   }
 
-  func headStatistics(_ head: HeadRows, penalty: DivergencePenalty? = nil) -> [TokenStatistics] {
-    var statistics = [TokenStatistics](repeating: TokenStatistics(), count: head.rows)
-    forEachHeadChunk(head) { range, normed, logits in
-      compute.linear(normed, headMatrix, into: logits)
-      head.targets.withUnsafeBufferPointer { targets in
-        statistics.withUnsafeMutableBufferPointer { buffer in
-          guard let target = targets.baseAddress, let result = buffer.baseAddress else { return }
-          compute.tokenStatistics(
-            logits, targets: target + range.lowerBound, into: result + range.lowerBound)
-        }
+  func headStatistics(
+    _ head: HeadRows, keeping kept: SlicedLogits?, penalty: DivergencePenalty? = nil
+  ) -> [TokenStatistics] {
+    let vocabulary = vocabularyHead(head)
+    head.sums = [SoftmaxSums](unsafeUninitializedCapacity: head.rows) { buffer, count in
+      if let base = buffer.baseAddress {
+        compute.softmaxSums(vocabulary, targets: head.targets, kept: kept, into: base)
       }
-      guard let penalty, let coefficients = penalty.chunk(range) else { return }
-      var divergences = [Double](repeating: 0, count: range.count)
-      compute.divergences(
-        logits, reference: penalty.reference.logits(range), coefficients: coefficients,
-        into: &divergences)
-      for (row, divergence) in zip(range, divergences) { statistics[row].divergence = divergence }
+      count = head.rows
     }
-    return Array(statistics.prefix(head.count))
+    var statistics = head.sums.prefix(head.count).map {
+      $0.statistics(count: configuration.vocabularySize)
+    }
+    guard let penalty else { return statistics }
+    penalty.withHead(rows: head.rows) { reference in
+      let divergences = compute.divergences(
+        vocabulary, sums: head.sums, kept: kept, reference: reference)
+      for row in statistics.indices { statistics[row].divergence = divergences[row] }
+    }
+    return statistics
   }
 
-  func gatherHeadRows(_ places: [Int32], targets: [Int32] = []) -> HeadRows {
-    let c = configuration
-    let count = places.count
-    let rows = (count + 31) / 32 * 32
-    let inputs = FloatBuffer(count: rows * c.hiddenSize)
-    for (index, row) in places.enumerated() {
-      (inputs.base + index * c.hiddenSize).update(
-        from: residual.base + Int(row) * c.hiddenSize, count: c.hiddenSize)
-    }
-    let normed = FloatBuffer(count: rows * c.hiddenSize)
-    let inverseRMS = FloatBuffer(count: rows)
+  func vocabularyHead(_ head: HeadRows) -> VocabularyHead {
+    VocabularyHead(inputs: head.normed, weights: headMatrix)
+  }
+
+  func gatherHeadRows(
+    _ places: [Int32], targets: [Int32] = [], of stream: Matrix, isPadded: Bool = true
+  ) -> HeadRows {
+    let head = HeadRows(
+      places: places, targets: targets, of: stream, precision: headPrecision,
+      isPadded: isPadded)
     compute.rmsNorm(
-      inputs.matrix(rows: rows, columns: c.hiddenSize),
-      weight: weights.base + weights.table.finalNorm, epsilon: c.normEpsilon,
-      into: normed.matrix(rows: rows, columns: c.hiddenSize), inverseRMS: inverseRMS.base)
-    let targets = targets + [Int32](repeating: 0, count: rows - targets.count)
-    return HeadRows(
-      inputs: inputs, normed: normed, inverseRMS: inverseRMS, targets: targets, count: count,
-      rows: rows)
+      head.inputs.matrix(rows: head.rows, columns: stream.columns),
+      weight: weights.vector(weights.table.finalNorm), epsilon: configuration.normEpsilon,
+      into: head.normed, inverseRMS: head.inverseRMS.base)
+    return head
   }
 
-  func forEachHeadChunk(
-    _ head: HeadRows, _ body: (_ range: Range<Int>, _ normed: Matrix, _ logits: Matrix) -> Void
-  ) {
-    let normed = head.normed.matrix(rows: head.rows, columns: configuration.hiddenSize)
-    for start in stride(from: 0, to: head.rows, by: Decoder.headChunk) {
-      let range = start..<min(head.rows, start + Decoder.headChunk)
-      body(range, normed.rows(range), logitsMatrix(rows: range.count))
+  /// What the head reads: a score's is a sum in Double of floats.
+  private var headPrecision: Precision {
+    configuration.scoreHead == nil ? weights.precision : .f32
+  }
+
+  /// Whether the logits of all rows are kept between forward and backward.
+  func keepsLogits(_ head: HeadRows) -> Bool {
+    4 * head.rows * configuration.vocabularySize <= Decoder.logitsLimit
+  }
+
+  /// Room for the logits of the head's rows: all of them if they are kept, else some slices' at a time.
+  func headLogits(_ head: HeadRows) -> SlicedLogits {
+    var tokens = configuration.vocabularySize
+    if !keepsLogits(head) {
+      let slices = Decoder.logitsLimit / 4 / (head.rows * VocabularySlices.width)
+      tokens = min(max(1, slices) * VocabularySlices.width, tokens)
     }
+    return slicedLogits(rows: head.rows, tokens: tokens)
+  }
+
+  func slicedLogits(rows: Int, tokens: Int) -> SlicedLogits {
+    if logits.count < rows * tokens { logits = FloatBuffer(count: rows * tokens) }
+    return SlicedLogits(
+      base: logits.base, rows: rows, slices: VocabularySlices(tokens: tokens))
   }
 }

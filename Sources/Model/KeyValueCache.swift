@@ -1,37 +1,67 @@
+import Glibc
 import Tensor
 
-/// Keys and values of a run of positions, for all layers: a prompt's, or one completion's own.
+/// Keys and values of one sequence, for all layers: a prompt's, or a prompt's and its completion's.
 final class KeyValueCache {
-  private let memory: FloatBuffer
-  private let heads: AttentionHeads
+  /// Positions that fit.
   let capacity: Int
-  var count = 0
+  private let memory: OperandBuffer
+  private let heads: AttentionHeads
 
-  init(_ c: DecoderConfiguration, capacity: Int) {
+  init(_ c: DecoderConfiguration, precision: Precision, positions: Int) {
     heads = c.heads
-    self.capacity = capacity
-    memory = FloatBuffer(
-      count: c.layerCount * 2 * c.heads.keyValueCount * capacity * c.heads.size)
+    capacity = KeyValueCache.capacity(positions: positions)
+    memory = OperandBuffer(
+      count: c.layerCount * 2 * c.heads.keyValueCount * capacity * c.heads.size,
+      precision: precision)
   }
+
+  static func capacity(positions: Int) -> Int {
+    (positions + CachedKeys.multiple - 1) / CachedKeys.multiple * CachedKeys.multiple
+  }
+
+  /// Bytes of a cache.
+  static func bytes(_ c: DecoderConfiguration, precision: Precision, positions: Int) -> Int {
+    c.layerCount * 2 * c.heads.keyValueCount * c.heads.size * precision.byteCount
+      * capacity(positions: positions)
+  }
+
+  private var headBytes: Int { capacity * heads.size * memory.precision.byteCount }
 
   /// One layer's part with `count` filled positions.
   func layer(_ index: Int, count: Int) -> CachedKeys {
-    let size = heads.keyValueCount * capacity * heads.size
-    return CachedKeys(
-      keys: memory.base + 2 * index * size, values: memory.base + (2 * index + 1) * size,
-      capacity: capacity, count: count)
+    let size = heads.keyValueCount * headBytes
+    let base = memory.matrix(rows: 1, columns: memory.count).base + 2 * index * size
+    return CachedKeys(keys: base, values: base + size, capacity: capacity, count: count)
   }
 
-  /// Copies the key and value of one row of rotated queries, keys and values to a position.
-  func store(_ fusedRow: UnsafePointer<Float>, layer index: Int, position: Int) {
-    precondition(position < capacity)
+  /// Copies the keys and values of consecutive rows of rotated queries, keys and values to positions
+  /// from 0 on.
+  func store(_ fused: OperandMatrix, layer index: Int) {
+    let target = layer(index, count: fused.rows)
+    let bytes = heads.size * fused.precision.byteCount
+    for position in 0..<fused.rows {
+      let keys = fused.row(position) + heads.queryCount * bytes
+      for head in 0..<heads.keyValueCount {
+        let place = head * headBytes + position * bytes
+        (target.keys + place).copyMemory(from: keys + head * bytes, byteCount: bytes)
+        (target.values + place).copyMemory(
+          from: keys + (heads.keyValueCount + head) * bytes, byteCount: bytes)
+      }
+    }
+  }
+
+  /// Takes over the first `count` positions of another cache, for one layer; zeroes the others.
+  func copy(_ other: KeyValueCache, layer index: Int, count: Int) {
+    let bytes = count * heads.size * memory.precision.byteCount
+    let source = other.layer(index, count: count)
     let target = layer(index, count: count)
-    for head in 0..<heads.keyValueCount {
-      let place = (head * capacity + position) * heads.size
-      let key = (heads.queryCount + head) * heads.size
-      (target.keys + place).update(from: fusedRow + key, count: heads.size)
-      (target.values + place).update(
-        from: fusedRow + key + heads.keyValueCount * heads.size, count: heads.size)
+    for (from, to) in [(source.keys, target.keys), (source.values, target.values)] {
+      for head in 0..<heads.keyValueCount {
+        let place = to + head * headBytes
+        place.copyMemory(from: from + head * other.headBytes, byteCount: bytes)
+        memset(place + bytes, 0, headBytes - bytes)
+      }
     }
   }
 }

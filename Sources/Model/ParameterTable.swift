@@ -16,12 +16,16 @@ public struct Parameter: Sendable {
 ///
 /// Weights, gradient and moments all use this one table. Queries, keys and values lie together, as
 /// do gate and up, so that each is one product, whether a folder holds them as one tensor or as
-/// several. Every block starts on a multiple of 16 floats; the gaps are zero and stay zero.
+/// several. Matrices, which products read, come first, norms, biases and a score's weights behind them,
+/// so that a bf16 copy is of the first part. Every block starts on a multiple of 16 floats; the gaps are
+/// zero and stay zero.
 public struct ParameterTable: Sendable {
-  /// The tensors in order of their offsets.
+  /// The tensors, layer by layer.
   public private(set) var parameters: [Parameter] = []
   /// Floats in the allocation, gaps included.
   public private(set) var floatCount = 0
+  /// Floats before the first vector: those of the matrices, gaps included; a multiple of 16.
+  public private(set) var matrixCount = 0
   /// Offsets of the layers' tensors.
   public private(set) var layers: [LayerOffsets] = []
   /// Offset of the embedding (V, C).
@@ -54,32 +58,46 @@ public struct ParameterTable: Sendable {
 
   /// The table of a decoder.
   public init(_ configuration: DecoderConfiguration) {
-    let c = configuration
+    // Once to learn where the matrices end, once with the vectors behind them.
+    var table = ParameterTable(matrixCount: 0)
+    table.place(configuration)
+    let end = table.floatCount - table.vectorCount
+    self.init(matrixCount: end)
+    place(configuration)
+  }
+
+  private init(matrixCount: Int) { self.matrixCount = matrixCount }
+
+  /// Floats of the vectors placed so far, gaps included.
+  private var vectorCount = 0
+
+  private mutating func place(_ c: DecoderConfiguration) {
     let hidden = c.hiddenSize
-    embedding = place([("model.embed_tokens.weight", [c.vocabularySize, hidden])])
+    embedding = placeMatrices([("model.embed_tokens.weight", [c.vocabularySize, hidden])])
     for layer in 0..<c.layerCount {
       let prefix = "model.layers.\(layer)."
       var offsets = LayerOffsets()
-      offsets.attentionNorm = place([(prefix + "input_layernorm.weight", [hidden])])
+      offsets.attentionNorm = placeVectors([(prefix + "input_layernorm.weight", [hidden])])
       offsets.projections[0] = place(.queryKeyValue, of: c, layer: layer)
       if c.family.normsHeads {
-        offsets.queryNorm = place([(prefix + "self_attn.q_norm.weight", [c.heads.size])])
-        offsets.keyNorm = place([(prefix + "self_attn.k_norm.weight", [c.heads.size])])
+        offsets.queryNorm = placeVectors([(prefix + "self_attn.q_norm.weight", [c.heads.size])])
+        offsets.keyNorm = placeVectors([(prefix + "self_attn.k_norm.weight", [c.heads.size])])
       }
       offsets.projections[1] = place(.attentionOutput, of: c, layer: layer)
-      offsets.mlpNorm = place([(prefix + "post_attention_layernorm.weight", [hidden])])
+      offsets.mlpNorm = placeVectors([(prefix + "post_attention_layernorm.weight", [hidden])])
       offsets.projections[2] = place(.gateUp, of: c, layer: layer)
       offsets.projections[3] = place(.down, of: c, layer: layer)
       layers.append(offsets)
     }
-    finalNorm = place([("model.norm.weight", [hidden])])
+    finalNorm = placeVectors([("model.norm.weight", [hidden])])
     switch c.head {
     case .vocabulary where c.tiesEmbeddings: head = embedding
-    case .vocabulary: head = place([("lm_head.weight", [c.vocabularySize, hidden])])
+    case .vocabulary: head = placeMatrices([("lm_head.weight", [c.vocabularySize, hidden])])
     case .score(let score):
-      head = place([(score.name + ".weight", [1, hidden])])
-      if score.hasBias { headBias = place([(score.name + ".bias", [1])]) }
+      head = placeVectors([(score.name + ".weight", [1, hidden])])
+      if score.hasBias { headBias = placeVectors([(score.name + ".bias", [1])]) }
     }
+    floatCount += vectorCount
   }
 
   /// Number of trainable parameters, gaps not counted.
@@ -105,19 +123,32 @@ public struct ParameterTable: Sendable {
     return all < 1_099_511_627_776 ? Int(all) : nil
   }
 
-  /// Places tensors one behind the other from the next multiple of 16 floats.
-  private mutating func place(_ tensors: [(name: String, shape: [Int])]) -> Int {
-    let start = (floatCount + 15) / 16 * 16
-    floatCount = start
-    for tensor in tensors {
-      let parameter = Parameter(name: tensor.name, shape: tensor.shape, offset: floatCount)
-      parameters.append(parameter)
-      floatCount += parameter.count
-    }
+  /// Places matrices one behind the other from the next multiple of 16 floats.
+  private mutating func placeMatrices(_ tensors: [(name: String, shape: [Int])]) -> Int {
+    let start = floatCount
+    floatCount = place(tensors, from: start)
     return start
   }
 
-  /// Places a projection's weights, then its biases.
+  /// Places vectors behind all matrices, from the next multiple of 16 floats.
+  private mutating func placeVectors(_ tensors: [(name: String, shape: [Int])]) -> Int {
+    let start = matrixCount + vectorCount
+    vectorCount = place(tensors, from: start) - matrixCount
+    return start
+  }
+
+  /// Places tensors one behind the other; returns the next multiple of 16 floats.
+  private mutating func place(_ tensors: [(name: String, shape: [Int])], from start: Int) -> Int {
+    var end = start
+    for tensor in tensors {
+      let parameter = Parameter(name: tensor.name, shape: tensor.shape, offset: end)
+      parameters.append(parameter)
+      end += parameter.count
+    }
+    return (end + 15) / 16 * 16
+  }
+
+  /// Places a projection's weights and its biases.
   private mutating func place(
     _ projection: Projection, of c: DecoderConfiguration, layer: Int
   ) -> ProjectionOffsets {
@@ -125,70 +156,11 @@ public struct ParameterTable: Sendable {
     let parts = c.parts(of: projection)
     let inputs = c.inputs(of: projection)
     var offsets = ProjectionOffsets()
-    offsets.weight = place(parts.map { (prefix + $0.name + ".weight", [$0.outputs, inputs]) })
+    offsets.weight = placeMatrices(
+      parts.map { (prefix + $0.name + ".weight", [$0.outputs, inputs]) })
     if c.hasBias(projection) {
-      offsets.bias = place(parts.map { (prefix + $0.name + ".bias", [$0.outputs]) })
+      offsets.bias = placeVectors(parts.map { (prefix + $0.name + ".bias", [$0.outputs]) })
     }
     return offsets
-  }
-}
-
-/// Fills part of a flat allocation with random weights as transformers initialises a decoder.
-///
-/// Matrices are normal with the configuration's `initializer_range`, biases 0, norm weights 1. Each
-/// number is keyed by (seed, tensor, index), so that all parts together are the same for any cut.
-/// - Parameters:
-///   - weights: the flat allocation.
-///   - table: where each tensor lies.
-///   - configuration: the decoder.
-///   - seed: seed of the weights.
-///   - part: this part's number, from 0.
-///   - partCount: how many parts there are.
-///   - pool: the threads.
-public func initializeWeights(
-  _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
-  configuration: DecoderConfiguration, seed: UInt64, part: Int = 0, of partCount: Int = 1,
-  pool: ThreadPool = ThreadPool(threadCount: 1)
-) {
-  for number in table.parameters.indices {
-    initializeTensor(
-      number, weights, table: table, configuration: configuration, seed: seed, part: part,
-      of: partCount, pool: pool)
-  }
-}
-
-/// Fills the tensors of a decoder's own head as ``initializeWeights(_:table:configuration:seed:part:of:pool:)``
-/// does, and nothing else.
-public func initializeHead(
-  _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
-  configuration: DecoderConfiguration, seed: UInt64
-) {
-  for number in table.headParameters {
-    initializeTensor(
-      number, weights, table: table, configuration: configuration, seed: seed, part: 0, of: 1,
-      pool: ThreadPool(threadCount: 1))
-  }
-}
-
-private func initializeTensor(
-  _ number: Int, _ weights: UnsafeMutablePointer<Float>, table: ParameterTable,
-  configuration: DecoderConfiguration, seed: UInt64, part: Int, of partCount: Int,
-  pool: ThreadPool
-) {
-  let random = KeyedRandom(seed: seed, purpose: .initialization)
-  let parameter = table.parameters[number]
-  let target = weights + parameter.offset
-  if parameter.shape.count > 1 {
-    let pairCount = (parameter.count + 1) / 2
-    let pairs = pairCount * part / partCount..<pairCount * (part + 1) / partCount
-    pool.forEachPart(of: pairs.count) { range, _ in
-      fillNormal(
-        target, count: parameter.count, deviation: configuration.initializerRange,
-        random: random, key: number,
-        pairs: pairs.lowerBound + range.lowerBound..<pairs.lowerBound + range.upperBound)
-    }
-  } else if part == 0 {
-    let isNorm = parameter.name.hasSuffix("norm.weight")
-    target.update(repeating: isNorm ? 1 : 0, count: parameter.count)
   }
 }

@@ -1,25 +1,24 @@
 import Tensor
 
-/// What a frozen model says at the predictions of a batch: its last hidden rows.
+/// What a frozen model says at the predictions of a batch: its last hidden rows and their sums.
 ///
-/// Its logits are computed from them chunk by chunk where they are needed, never kept whole.
+/// Its logits are computed from them slice by slice where they are needed, never kept whole.
 public final class ReferenceRows {
-  let decoder: Decoder
-  let head: HeadRows
+  private let decoder: Decoder
+  private let head: HeadRows
 
   init(decoder: Decoder, head: HeadRows) {
     self.decoder = decoder
     self.head = head
   }
 
-  /// The frozen model's logits (M, V) at a range of predictions; overwritten by the next call, of these
-  /// rows or of others.
-  func logits(_ range: Range<Int>) -> Matrix {
-    let result = decoder.logitsMatrix(rows: range.count, in: \.frozenLogits)
-    let normed = head.normed.matrix(
-      rows: head.rows, columns: decoder.configuration.hiddenSize)
-    decoder.compute.linear(normed.rows(range), decoder.headMatrix, into: result)
-    return result
+  func withHead(coefficients: [Float], _ body: (ReferenceHead) -> Void) {
+    head.sums.withUnsafeBufferPointer { sums in
+      guard let base = sums.baseAddress else { return }
+      body(
+        ReferenceHead(
+          head: decoder.vocabularyHead(head), sums: base, coefficients: coefficients))
+    }
   }
 }
 
@@ -36,10 +35,10 @@ public struct DivergencePenalty {
     self.coefficients = coefficients
   }
 
-  /// The coefficients of a chunk of head rows, nil if all are 0; padding has none.
-  func chunk(_ range: Range<Int>) -> [Float]? {
-    let part = range.map { $0 < coefficients.count ? coefficients[$0] : 0 }
-    return part.contains { $0 != 0 } ? part : nil
+  /// Runs `body` on the reference at `rows` head rows; padding has no κ.
+  func withHead(rows: Int, _ body: (ReferenceHead) -> Void) {
+    let padding = [Float](repeating: 0, count: rows - coefficients.count)
+    reference.withHead(coefficients: coefficients + padding, body)
   }
 }
 
@@ -51,8 +50,8 @@ extension Decoder {
   public func referenceForward(
     _ batch: PackedBatch
   ) -> (statistics: [TokenStatistics], rows: ReferenceRows) {
-    runLayers(batch, keepsActivations: false)
-    let head = gatherHeadRows(batch.predictionRows, targets: batch.targets)
-    return (headStatistics(head), ReferenceRows(decoder: self, head: head))
+    let stream = runLayers(batch, keepsActivations: false)
+    let head = gatherHeadRows(batch.predictionRows, targets: batch.targets, of: stream)
+    return (headStatistics(head, keeping: nil), ReferenceRows(decoder: self, head: head))
   }
 }

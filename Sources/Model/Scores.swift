@@ -13,13 +13,15 @@ extension Decoder {
     guard case .score(let score) = configuration.head else {
       preconditionFailure("the decoder has no reward head")
     }
-    runLayers(batch, keepsActivations: keepsActivations)
-    let head = gatherHeadRows(batch.scoreRows)
-    let weight = weights.base + weights.table.head
-    let bias = weights.table.headBias.map { Double(weights.base[$0]) } ?? 0
+    let stream = runLayers(batch, keepsActivations: keepsActivations)
+    let head = gatherHeadRows(batch.scoreRows, of: stream)
+    lastHead = keepsActivations ? head : nil
+    let weight = weights.vector(weights.table.head)
+    let bias = weights.table.headBias.map { Double(weights.vector($0).pointee) } ?? 0
+    let rows = head.normed.base.assumingMemoryBound(to: Float.self)
     let normalization = score.normalization
     return (0..<head.count).map { row in
-      let normed = head.normed.base + row * configuration.hiddenSize
+      let normed = rows + row * configuration.hiddenSize
       let output = (0..<configuration.hiddenSize).reduce(0) {
         $0 + Double(normed[$1]) * Double(weight[$1])
       }
@@ -41,7 +43,8 @@ extension Decoder {
     let columns = configuration.hiddenSize
     let deviation = configuration.scoreHead?.normalization.deviation ?? 1
     let slopes = coefficients.map { $0 / deviation }
-    let weight = weights.base + weights.table.head
+    let weight = weights.vector(weights.table.head)
+    let normed = head.normed.base.assumingMemoryBound(to: Float.self)
     let dNormed = FloatBuffer(count: head.rows * columns)
     for (row, slope) in slopes.enumerated() {
       let target = dNormed.base + row * columns
@@ -50,7 +53,7 @@ extension Decoder {
     guard let gradient else { return dNormed }
     for column in 0..<columns {
       let sum = slopes.indices.reduce(0) {
-        $0 + slopes[$1] * Double(head.normed.base[$1 * columns + column])
+        $0 + slopes[$1] * Double(normed[$1 * columns + column])
       }
       gradient[weights.table.head + column] += Float(sum)
     }

@@ -64,138 +64,183 @@ extension Compute {
   ///   - heads: the heads.
   ///   - families: which rows see which; rows in none are left alone.
   ///   - window: positions that a row sees, its own included; nil for all.
-  ///   - output: (T, Q · size), the families' rows overwritten.
-  ///   - logSumExp: (Q, T) log of each soft-max's denominator, overwritten, for the backward.
+  ///   - output: (T, Q · size) of the type of `fused`, the families' rows overwritten.
+  ///   - normalizers: (Q, T, 2) each soft-max's largest score and inverse denominator, overwritten,
+  ///     for the backward.
   public func attention(
-    _ fused: Matrix, heads: AttentionHeads, families: [AttentionFamily], window: Int? = nil,
-    into output: Matrix, logSumExp: UnsafeMutablePointer<Float>
+    _ fused: OperandMatrix, heads: AttentionHeads, families: [AttentionFamily],
+    window: Int? = nil, into output: OperandMatrix, normalizers: UnsafeMutablePointer<Float>
   ) {
-    precondition(fused.columns == heads.fusedColumns)
+    precondition(fused.columns == heads.fusedColumns && output.precision == fused.precision)
     precondition(output.columns == heads.queryCount * heads.size && output.rows == fused.rows)
     pool.run(families.count * heads.keyValueCount) { task, thread in
-      let family = families[task / heads.keyValueCount]
       let keyValueHead = task % heads.keyValueCount
-      for segment in family.segments {
-        let keys = segment.paddedKeyCount
-        let tile = segment.tile
-        let size = heads.size
-        withScratch(2 * keys * size + 2 * tile * size + tile * keys, thread: thread) { memory in
-          let key = memory
-          let value = key + keys * size
-          let query = value + keys * size
-          let result = query + tile * size
-          let scores = result + tile * size
-          gather(fused, heads.keyOffset(keyValueHead), size, segment, into: key)
-          gather(fused, heads.valueOffset(keyValueHead), size, segment, into: value)
-          for head in heads.queryHeads(of: keyValueHead) {
-            for start in stride(from: 0, to: segment.rows.count, by: tile) {
-              let block = QueryBlock(segment, start: start, window: window)
-              let first = block.firstKey * size
-              gatherQueries(fused, head: head, heads, block, into: query)
-              engines[thread].multiply(
-                ProductShape(rows: tile, columns: block.keys, inner: size, transposesB: true),
-                query, key + first, into: scores)
-              softmax(scores, block, logSumExp: logSumExp + head * fused.rows)
-              engines[thread].multiply(
-                ProductShape(rows: tile, columns: size, inner: block.keys), scores, value + first,
-                into: result)
-              for row in 0..<block.count {
-                (output.row(block.firstRow + row) + head * size).update(
-                  from: result + row * size, count: size)
-              }
-            }
+      for segment in families[task / heads.keyValueCount].segments {
+        segmentForward(
+          segment, keyValueHead: keyValueHead, fused: fused, heads: heads, window: window,
+          into: output, normalizers: normalizers, thread: thread)
+      }
+    }
+  }
+
+  private func segmentForward(
+    _ segment: AttentionSegment, keyValueHead: Int, fused: OperandMatrix, heads: AttentionHeads,
+    window: Int?, into output: OperandMatrix, normalizers: Floats, thread: Int
+  ) {
+    let size = heads.size
+    let keys = segment.paddedKeyCount
+    let tile = segment.tile
+    let precision = fused.precision
+    var space = TileSpace(precision)
+    let (keyPlace, valuePlace) = (space.operands(keys * size), space.operands(keys * size))
+    let queryPlace = space.operands(tile * size)
+    let resultPlace = space.floats(tile * size)
+    let scorePlace = space.floats(tile * keys)
+    let weightPlace = precision == .f32 ? scorePlace : space.operands(tile * keys)
+    withScratch(space.count, thread: thread) { memory in
+      let (key, value) = (memory + keyPlace, memory + valuePlace)
+      let (query, result) = (memory + queryPlace, memory + resultPlace)
+      let (scores, weights) = (memory + scorePlace, memory + weightPlace)
+      gather(fused, heads.keyOffset(keyValueHead), size, segment, into: key)
+      gather(fused, heads.valueOffset(keyValueHead), size, segment, into: value)
+      for head in heads.queryHeads(of: keyValueHead) {
+        for start in stride(from: 0, to: segment.rows.count, by: tile) {
+          let block = QueryBlock(segment, start: start, window: window)
+          let first = block.firstKey * size * precision.byteCount
+          gatherQueries(fused, head: head, heads, block, into: query)
+          engines[thread].multiply(
+            ProductShape(
+              rows: tile, columns: block.keys, inner: size, transposesB: true,
+              precision: precision), query, UnsafeRawPointer(key) + first, into: scores)
+          let saved = normalizers + 2 * (head * fused.rows + block.firstRow)
+          for row in 0..<block.count {
+            softmaxWeights(
+              scores + row * block.keys, visible: block.visible(row), scale: heads.scale,
+              normalizer: saved + 2 * row)
+            block.zeroUnseen(scores + row * block.keys, block.visible(row))
+          }
+          block.zeroUnusedRows(of: scores, columns: block.keys)
+          if precision == .bf16 {
+            storeRounded(scores, to: weights, .bf16, count: tile * block.keys)
+          }
+          engines[thread].multiply(
+            ProductShape(rows: tile, columns: size, inner: block.keys, precision: precision),
+            weights, UnsafeRawPointer(value) + first, into: result)
+          for row in 0..<block.count {
+            let line = result + row * size
+            let inverse = saved[2 * row + 1]
+            for index in 0..<size { line[index] *= inverse }
+            storeRounded(
+              line, to: output.row(block.firstRow + row) + head * size * precision.byteCount,
+              precision, count: size)
           }
         }
       }
     }
   }
 
-  /// Backward of ``attention(_:heads:families:window:into:logSumExp:)``.
+  /// Backward of ``attention(_:heads:families:window:into:normalizers:)``.
   ///
-  /// Per tile, with P recomputed from the saved log-sum-exp: dV += Pᵀ dO, dP = dO Vᵀ,
-  /// dS = P ∘ (dP − ⟨dO, O⟩), dQ = dS K/√size, dK += dSᵀ Q/√size; tiles, then query heads, then
-  /// segments in order.
+  /// Per tile, with P recomputed from the saved normalizers: dV += Pᵀ dO, dP = dO Vᵀ,
+  /// dS = P ∘ (dP − ⟨P, dP⟩)/√size, dQ = dS K, dK += dSᵀ Q; tiles, then query heads, then segments
+  /// in order.
   /// - Parameters:
   ///   - dOutput: gradient of the output (T, Q · size).
-  ///   - output: output of the forward.
   ///   - fused: queries, keys and values of the forward.
   ///   - heads: the heads.
   ///   - families: as in the forward.
   ///   - window: as in the forward.
-  ///   - logSumExp: of the forward.
+  ///   - normalizers: of the forward.
   ///   - dFused: gradient of `fused`, the families' rows overwritten.
   public func attentionBackward(
-    _ dOutput: Matrix, output: Matrix, fused: Matrix, heads: AttentionHeads,
-    families: [AttentionFamily], window: Int? = nil, logSumExp: UnsafePointer<Float>,
-    into dFused: Matrix
+    _ dOutput: Matrix, fused: OperandMatrix, heads: AttentionHeads, families: [AttentionFamily],
+    window: Int? = nil, normalizers: UnsafePointer<Float>, into dFused: Matrix
   ) {
     pool.run(families.count * heads.keyValueCount) { task, thread in
       let keyValueHead = task % heads.keyValueCount
       for segment in families[task / heads.keyValueCount].segments {
         segmentBackward(
-          segment, keyValueHead: keyValueHead, dOutput: dOutput, output: output, fused: fused,
-          heads: heads, window: window, logSumExp: logSumExp, into: dFused, thread: thread)
+          segment, keyValueHead: keyValueHead, dOutput: dOutput, fused: fused, heads: heads,
+          window: window, normalizers: normalizers, into: dFused, thread: thread)
       }
     }
   }
 
   private func segmentBackward(
-    _ segment: AttentionSegment, keyValueHead: Int, dOutput: Matrix, output: Matrix,
-    fused: Matrix, heads: AttentionHeads, window: Int?, logSumExp: UnsafePointer<Float>,
-    into dFused: Matrix, thread: Int
+    _ segment: AttentionSegment, keyValueHead: Int, dOutput: Matrix, fused: OperandMatrix,
+    heads: AttentionHeads, window: Int?, normalizers: UnsafePointer<Float>, into dFused: Matrix,
+    thread: Int
   ) {
     let size = heads.size
     let keys = segment.paddedKeyCount
     let tile = segment.tile
     let engine = engines[thread]
-    withScratch(4 * keys * size + 3 * tile * size + 2 * tile * keys, thread: thread) { memory in
-      let key = memory
-      let value = key + keys * size
-      let dKey = value + keys * size
-      let dValue = dKey + keys * size
-      let query = dValue + keys * size
-      let dResult = query + tile * size
-      let dQuery = dResult + tile * size
-      let scores = dQuery + tile * size
-      let dScores = scores + tile * keys
+    let precision = fused.precision
+    var space = TileSpace(precision)
+    let (keyPlace, valuePlace) = (space.operands(keys * size), space.operands(keys * size))
+    let (dKeyPlace, dValuePlace) = (space.floats(keys * size), space.floats(keys * size))
+    let (queryPlace, dResultPlace) = (space.operands(tile * size), space.operands(tile * size))
+    let dQueryPlace = space.floats(tile * size)
+    let (scorePlace, dScorePlace) = (space.floats(tile * keys), space.floats(tile * keys))
+    let weightPlace = precision == .f32 ? scorePlace : space.operands(tile * keys)
+    let dWeightPlace = precision == .f32 ? dScorePlace : space.operands(tile * keys)
+    withScratch(space.count, thread: thread) { memory in
+      let (key, value) = (memory + keyPlace, memory + valuePlace)
+      let (dKey, dValue) = (memory + dKeyPlace, memory + dValuePlace)
+      let (query, dResult) = (memory + queryPlace, memory + dResultPlace)
+      let dQuery = memory + dQueryPlace
+      let (scores, dScores) = (memory + scorePlace, memory + dScorePlace)
+      let (weights, dWeights) = (memory + weightPlace, memory + dWeightPlace)
       gather(fused, heads.keyOffset(keyValueHead), size, segment, into: key)
       gather(fused, heads.valueOffset(keyValueHead), size, segment, into: value)
-      dKey.update(repeating: 0, count: 2 * keys * size)
+      dKey.update(repeating: 0, count: keys * size)
+      dValue.update(repeating: 0, count: keys * size)
       for head in heads.queryHeads(of: keyValueHead) {
         for start in stride(from: 0, to: segment.rows.count, by: tile) {
           let block = QueryBlock(segment, start: start, window: window)
           let first = block.firstKey * size
-          let wide = ProductShape(rows: tile, columns: block.keys, inner: size, transposesB: true)
+          let firstByte = first * precision.byteCount
+          let wide = ProductShape(
+            rows: tile, columns: block.keys, inner: size, transposesB: true, precision: precision)
           let tall = ProductShape(
-            rows: block.keys, columns: size, inner: tile, transposesA: true, accumulates: true)
+            rows: block.keys, columns: size, inner: tile, transposesA: true, accumulates: true,
+            precision: precision)
           gatherQueries(fused, head: head, heads, block, into: query)
-          dResult.update(repeating: 0, count: tile * size)
           for row in 0..<block.count {
-            (dResult + row * size).update(
-              from: dOutput.row(block.firstRow + row) + head * size, count: size)
+            storeRounded(
+              dOutput.row(block.firstRow + row) + head * size,
+              to: UnsafeMutableRawPointer(dResult) + row * size * precision.byteCount, precision,
+              count: size)
           }
-          engine.multiply(wide, query, key + first, into: scores)
-          probabilities(scores, block, logSumExp: logSumExp + head * fused.rows)
-          engine.multiply(tall, scores, dResult, into: dValue + first)
-          engine.multiply(wide, dResult, value + first, into: dScores)
+          block.zeroUnusedRows(of: dResult, columns: size, precision)
+          engine.multiply(wide, query, UnsafeRawPointer(key) + firstByte, into: scores)
+          let saved = normalizers + 2 * (head * fused.rows + block.firstRow)
           for row in 0..<block.count {
-            let mean = dot(
-              dResult + row * size, output.row(block.firstRow + row) + head * size, count: size)
-            let gradient = dScores + row * block.keys
-            let probability = scores + row * block.keys
-            for index in 0..<block.keys {
-              gradient[index] = probability[index] * (gradient[index] - mean)
-            }
+            probabilities(
+              scores + row * block.keys, visible: block.visible(row), scale: heads.scale,
+              normalizer: saved + 2 * row)
+            block.zeroUnseen(scores + row * block.keys, block.visible(row))
+          }
+          block.zeroUnusedRows(of: scores, columns: block.keys)
+          engine.multiply(wide, dResult, UnsafeRawPointer(value) + firstByte, into: dScores)
+          for row in 0..<block.count {
+            scoreGradient(
+              dScores + row * block.keys, probabilities: scores + row * block.keys,
+              scale: heads.scale, count: block.keys)
           }
           block.zeroUnusedRows(of: dScores, columns: block.keys)
+          if precision == .bf16 {
+            storeRounded(scores, to: weights, .bf16, count: tile * block.keys)
+            storeRounded(dScores, to: dWeights, .bf16, count: tile * block.keys)
+          }
+          engine.multiply(tall, weights, dResult, into: dValue + first)
           engine.multiply(
-            ProductShape(rows: tile, columns: size, inner: block.keys), dScores, key + first,
-            into: dQuery)
-          engine.multiply(tall, dScores, query, into: dKey + first)
+            ProductShape(rows: tile, columns: size, inner: block.keys, precision: precision),
+            dWeights, UnsafeRawPointer(key) + firstByte, into: dQuery)
+          engine.multiply(tall, dWeights, query, into: dKey + first)
           for row in 0..<block.count {
-            let target = dFused.row(block.firstRow + row) + head * size
-            let source = dQuery + row * size
-            for index in 0..<size { target[index] = source[index] * heads.scale }
+            (dFused.row(block.firstRow + row) + head * size).update(
+              from: dQuery + row * size, count: size)
           }
         }
       }

@@ -45,23 +45,49 @@ struct QueryBlock {
     (line + visible.upperBound).update(repeating: 0, count: keys - visible.upperBound)
   }
 
-  func zeroUnusedRows(of dense: Floats, columns: Int) {
-    (dense + count * columns).update(repeating: 0, count: (tile - count) * columns)
+  func zeroUnusedRows(
+    of dense: UnsafeMutableRawPointer, columns: Int, _ precision: Precision = .f32
+  ) {
+    let rowBytes = columns * precision.byteCount
+    memset(dense + count * rowBytes, 0, (tile - count) * rowBytes)
+  }
+}
+
+/// Places of a tile's matrices in one run of scratch floats, each on a 64-byte boundary.
+struct TileSpace {
+  private let precision: Precision
+  /// Floats of all places.
+  private(set) var count = 0
+
+  init(_ precision: Precision) { self.precision = precision }
+
+  /// The place of a matrix of floats.
+  mutating func floats(_ length: Int) -> Int {
+    let place = count
+    count += (length + 15) / 16 * 16
+    return place
+  }
+
+  /// The place of a matrix of operands.
+  mutating func operands(_ length: Int) -> Int {
+    floats(precision == .f32 ? length : (length + 1) / 2)
   }
 }
 
 /// Copies one head of the segment's prefix and rows into dense rows, then zero rows to a whole tile.
 func gather(
-  _ fused: Matrix, _ offset: Int, _ size: Int, _ segment: AttentionSegment, into dense: Floats
+  _ fused: OperandMatrix, _ offset: Int, _ size: Int, _ segment: AttentionSegment,
+  into dense: UnsafeMutableRawPointer
 ) {
+  let bytes = fused.precision.byteCount
   var target = dense
   for range in [segment.prefix, segment.rows] {
     for row in range {
-      target.update(from: fused.row(row) + offset, count: size)
-      target += size
+      target.copyMemory(from: fused.row(row) + offset * bytes, byteCount: size * bytes)
+      target += size * bytes
     }
   }
-  target.update(repeating: 0, count: (segment.paddedKeyCount - segment.keyCount) * size)
+  memset(target, 0, (segment.paddedKeyCount - segment.keyCount) * size * bytes)
 }
 
 /// Adds dense gradients to the prefix's rows, writes them to the segment's own.
@@ -80,41 +106,52 @@ func scatter(
 }
 
 func gatherQueries(
-  _ fused: Matrix, head: Int, _ heads: AttentionHeads, _ block: QueryBlock, into query: Floats
+  _ fused: OperandMatrix, head: Int, _ heads: AttentionHeads, _ block: QueryBlock,
+  into query: UnsafeMutableRawPointer
 ) {
-  let size = heads.size
+  let bytes = heads.size * fused.precision.byteCount
   for row in 0..<block.count {
-    let source = fused.row(block.firstRow + row) + head * size
-    let target = query + row * size
-    for index in 0..<size { target[index] = source[index] * heads.scale }
+    (query + row * bytes).copyMemory(
+      from: fused.row(block.firstRow + row) + head * bytes, byteCount: bytes)
   }
-  block.zeroUnusedRows(of: query, columns: size)
+  block.zeroUnusedRows(of: query, columns: heads.size, fused.precision)
 }
 
-/// Scores to probabilities, zero where a row may not look; rows beyond the block become zero.
-func softmax(_ scores: Floats, _ block: QueryBlock, logSumExp: Floats) {
-  for row in 0..<block.count {
-    let line = scores + row * block.keys
-    let visible = block.visible(row)
-    let seen = line + visible.lowerBound
-    let largest = maximum(seen, count: visible.count)
-    let sum = exponentialsInPlace(seen, shift: largest, count: visible.count)
-    let inverse = 1 / sum
-    for index in 0..<visible.count { seen[index] *= inverse }
-    block.zeroUnseen(line, visible)
-    logSumExp[block.firstRow + row] = largest + log(sum)
-  }
-  block.zeroUnusedRows(of: scores, columns: block.keys)
+/// A row's products of query and keys to e^(score − largest score) where it may look.
+///
+/// - Parameters:
+///   - line: products in, weights out; what is not visible is left alone.
+///   - visible: the keys that the row sees, at least one.
+///   - scale: score ÷ product.
+///   - normalizer: the largest score and 1/Σ weights, overwritten.
+@inline(__always)
+func softmaxWeights(_ line: Floats, visible: Range<Int>, scale: Float, normalizer: Floats) {
+  let seen = line + visible.lowerBound
+  for index in 0..<visible.count { seen[index] *= scale }
+  let largest = maximum(seen, count: visible.count)
+  normalizer[0] = largest
+  normalizer[1] = 1 / exponentialsInPlace(seen, shift: largest, count: visible.count)
 }
 
-/// Scores to probabilities by the saved log-sum-exp.
-func probabilities(_ scores: Floats, _ block: QueryBlock, logSumExp: ConstantFloats) {
-  for row in 0..<block.count {
-    let line = scores + row * block.keys
-    let visible = block.visible(row)
-    _ = exponentialsInPlace(
-      line + visible.lowerBound, shift: logSumExp[block.firstRow + row], count: visible.count)
-    block.zeroUnseen(line, visible)
+/// A row's products to its probabilities, by what the forward saved.
+@inline(__always)
+func probabilities(
+  _ line: Floats, visible: Range<Int>, scale: Float, normalizer: ConstantFloats
+) {
+  let seen = line + visible.lowerBound
+  for index in 0..<visible.count { seen[index] *= scale }
+  _ = exponentialsInPlace(seen, shift: normalizer[0], count: visible.count)
+  let inverse = normalizer[1]
+  for index in 0..<visible.count { seen[index] *= inverse }
+}
+
+/// A row's gradient by its probabilities to that by its products: dP ← P ∘ (dP − ⟨P, dP⟩) · scale.
+@inline(__always)
+func scoreGradient(
+  _ gradient: Floats, probabilities: ConstantFloats, scale: Float, count: Int
+) {
+  let mean = dot(probabilities, gradient, count: count)
+  for index in 0..<count {
+    gradient[index] = probabilities[index] * (gradient[index] - mean) * scale
   }
-  block.zeroUnusedRows(of: scores, columns: block.keys)
 }

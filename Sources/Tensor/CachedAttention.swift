@@ -1,19 +1,22 @@
-/// Keys and values of one sequence's past, for one layer: first a shared part, then its own.
+/// Keys and values of one sequence's past, for one layer.
 public struct CachedKeys {
   /// Keys (K, capacity, size), head after head.
-  public let keys: UnsafeMutablePointer<Float>
+  public let keys: UnsafeMutableRawPointer
   /// Values, laid out as the keys.
-  public let values: UnsafeMutablePointer<Float>
-  /// Positions that fit in a head's part.
+  public let values: UnsafeMutableRawPointer
+  /// Positions that fit in a head's part, a multiple of ``multiple``; all of them are finite numbers.
   public let capacity: Int
   /// Positions that are filled.
-  public var count: Int
+  public let count: Int
 
-  /// A part of a cache from its pointers.
+  /// Positions come in whole multiples of this, so that products have few shapes.
+  public static let multiple = 64
+
+  /// A cache from its pointers.
   public init(
-    keys: UnsafeMutablePointer<Float>, values: UnsafeMutablePointer<Float>, capacity: Int,
-    count: Int
+    keys: UnsafeMutableRawPointer, values: UnsafeMutableRawPointer, capacity: Int, count: Int
   ) {
+    precondition(capacity % CachedKeys.multiple == 0 && count <= capacity)
     self.keys = keys
     self.values = values
     self.capacity = capacity
@@ -24,53 +27,75 @@ public struct CachedKeys {
 extension Compute {
   /// Attention of one new token per sequence over its cached keys: the decoding step.
   ///
+  /// Where products are invariant, a row has the bits that ``attention(_:heads:families:window:into:normalizers:)``
+  /// gives it in a whole sequence: the same products, beside which stand other rows and zeros only.
   /// - Parameters:
-  ///   - fused: rotated queries and keys, and values, of the new tokens (M, (Q + 2 K) · size); the
-  ///     new token's own key and value must be in `own` already.
+  ///   - fused: rotated queries and keys, and values, of the new tokens (M, (Q + 2 K) · size).
   ///   - heads: the heads.
-  ///   - shared: for each row the prompt's cache.
-  ///   - own: for each row the cache of what was generated.
+  ///   - caches: one for each row, in numbers of the type of `fused`; the new token's key and value
+  ///     become the last of its `count` positions.
   ///   - window: positions that a row sees, its own included; nil for all.
-  ///   - output: (M, Q · size), overwritten.
+  ///   - output: (M, Q · size) of the type of `fused`, overwritten.
   public func cachedAttention(
-    _ fused: Matrix, heads: AttentionHeads, shared: [CachedKeys], own: [CachedKeys],
-    window: Int? = nil, into output: Matrix
+    _ fused: OperandMatrix, heads: AttentionHeads, caches: [CachedKeys], window: Int? = nil,
+    into output: OperandMatrix
   ) {
-    precondition(shared.count == fused.rows && own.count == fused.rows)
+    precondition(caches.count == fused.rows && output.precision == fused.precision)
     let size = heads.size
-    pool.forEachPart(of: fused.rows * heads.queryCount) { part, thread in
+    let group = heads.groupSize
+    let precision = fused.precision
+    let bytes = precision.byteCount
+    pool.forEachPart(of: fused.rows * heads.keyValueCount) { part, thread in
       for task in part {
-        let row = task / heads.queryCount
-        let head = task % heads.queryCount
-        let past = shared[row]
-        let new = own[row]
-        let end = past.count + new.count
-        let start = max(0, end - (window ?? end))
-        // The positions seen of each part, and where they stand among the scores.
-        let parts = [
-          (past, min(start, past.count)..<past.count, 0),
-          (new, max(0, start - past.count)..<new.count, max(0, past.count - start)),
-        ]
-        let keyValueHead = head / heads.groupSize
-        withScratch(end - start, thread: thread) { scores in
-          let query = fused.row(row) + head * size
-          for (part, seen, first) in parts {
-            let key = part.keys + (keyValueHead * part.capacity + seen.lowerBound) * size
-            for index in 0..<seen.count {
-              scores[first + index] = dot(query, key + index * size, count: size) * heads.scale
+        let (row, keyValueHead) = task.quotientAndRemainder(dividingBy: heads.keyValueCount)
+        let cache = caches[row]
+        let start = max(0, cache.count - (window ?? cache.count))
+        let first = start / CachedKeys.multiple * CachedKeys.multiple
+        let end =
+          (cache.count + CachedKeys.multiple - 1) / CachedKeys.multiple * CachedKeys.multiple
+        let keys = end - first
+        let place = (keyValueHead * cache.capacity + first) * size * bytes
+        var space = TileSpace(precision)
+        let (scorePlace, resultPlace) = (space.floats(group * keys), space.floats(group * size))
+        let weightPlace = precision == .f32 ? scorePlace : space.operands(group * keys)
+        withScratch(space.count, thread: thread) { memory in
+          let (scores, result) = (memory + scorePlace, memory + resultPlace)
+          let weights = memory + weightPlace
+          let new = fused.row(row) + (heads.queryCount + keyValueHead) * size * bytes
+          let last = (keyValueHead * cache.capacity + cache.count - 1) * size * bytes
+          (cache.keys + last).copyMemory(from: new, byteCount: size * bytes)
+          (cache.values + last).copyMemory(
+            from: new + heads.keyValueCount * size * bytes, byteCount: size * bytes)
+          let query = fused.row(row) + keyValueHead * group * size * bytes
+          engines[thread].multiply(
+            ProductShape(
+              rows: group, columns: keys, inner: size, transposesB: true, precision: precision),
+            query, cache.keys + place, into: scores)
+          let visible = start - first..<cache.count - first
+          withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * group) { normalizers in
+            guard let normalizer = normalizers.baseAddress else { return }
+            for head in 0..<group {
+              let line = scores + head * keys
+              softmaxWeights(
+                line, visible: visible, scale: heads.scale, normalizer: normalizer + 2 * head)
+              line.update(repeating: 0, count: visible.lowerBound)
+              (line + visible.upperBound).update(repeating: 0, count: keys - visible.upperBound)
+            }
+            if precision == .bf16 {
+              storeRounded(scores, to: weights, .bf16, count: group * keys)
+            }
+            engines[thread].multiply(
+              ProductShape(rows: group, columns: size, inner: keys, precision: precision), weights,
+              cache.values + place, into: result)
+            for head in 0..<group {
+              let line = result + head * size
+              let inverse = normalizer[2 * head + 1]
+              for index in 0..<size { line[index] *= inverse }
             }
           }
-          let sum = exponentialsInPlace(
-            scores, shift: maximum(scores, count: end - start), count: end - start)
-          let result = output.row(row) + head * size
-          result.update(repeating: 0, count: size)
-          for (part, seen, first) in parts {
-            let value = part.values + (keyValueHead * part.capacity + seen.lowerBound) * size
-            for index in 0..<seen.count {
-              addScaled(
-                result, value + index * size, scale: scores[first + index] / sum, count: size)
-            }
-          }
+          storeRounded(
+            result, to: output.row(row) + keyValueHead * group * size * bytes, precision,
+            count: group * size)
         }
       }
     }

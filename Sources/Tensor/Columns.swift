@@ -22,12 +22,20 @@ extension Compute {
   ///   - first: the first column.
   ///   - scale: factor of y.
   ///   - x: (T, N), overwritten.
-  public func copyColumns(of y: Matrix, first: Int, scale: Float, into x: Matrix) {
+  public func copyColumns(
+    of y: OperandMatrix, first: Int, scale: Float, into x: OperandMatrix
+  ) {
     precondition(x.rows == y.rows && first >= 0 && first + x.columns <= y.columns)
-    pool.forEachPart(of: x.rows) { part, _ in
-      for row in part {
-        let (source, target) = (y.row(row) + first, x.row(row))
-        for column in 0..<x.columns { target[column] = source[column] * scale }
+    pool.forEachPart(of: x.rows) { part, thread in
+      withScratch(2 * x.columns, thread: thread) { scratch in
+        for row in part {
+          let source = readRow(
+            y.row(row) + first * y.precision.byteCount, y.precision, scratch: scratch,
+            count: x.columns)
+          writeRow(x.row(row), x.precision, scratch: scratch + x.columns, count: x.columns) {
+            for column in 0..<x.columns { $0[column] = source[column] * scale }
+          }
+        }
       }
     }
   }

@@ -16,9 +16,14 @@ public final class Compute {
   public let pool: ThreadPool
   let engines: [ProductEngine]
   private let scratches: [Scratch]
+  /// Scratch of an operation that all threads work on.
+  let sharedScratch = Scratch()
   /// Which kernels do the products, for logs: "oneDNN brg" or "OpenBLAS <core>".
   public let kernelName: String
-  let isInvariant: Bool
+  /// Whether rows of products don't depend on their neighbours: oneDNN's `brg` kernels.
+  public let isInvariant: Bool
+  /// Whether this CPU multiplies bf16 with instructions of its own, so that bf16 is worth while.
+  public let multipliesBF16: Bool
 
   /// Starts the threads.
   ///
@@ -35,8 +40,9 @@ public final class Compute {
     engines = (0..<threadCount).map { _ in ProductEngine(usesOneDNN: usesOneDNN) }
     scratches = (0..<threadCount).map { _ in Scratch() }
     isInvariant = engines[0].isRowInvariant(ProductShape(rows: 32, columns: 64, inner: 64))
+    multipliesBF16 = engines[0].multipliesBF16
     kernelName =
-      isInvariant ? "oneDNN brg, f32" : "OpenBLAS \(String(cString: openblas_get_corename())), f32"
+      isInvariant ? "oneDNN brg" : "OpenBLAS \(String(cString: openblas_get_corename()))"
   }
 
   deinit { pool.shutDown() }
@@ -59,10 +65,11 @@ extension Compute {
   ///
   /// - Parameters:
   ///   - x: inputs (M, K).
-  ///   - w: weights (N, K).
+  ///   - w: weights (N, K), of the type of x.
   ///   - y: outputs (M, N), overwritten.
-  public func linear(_ x: Matrix, _ w: Matrix, into y: Matrix) {
+  public func linear(_ x: OperandMatrix, _ w: OperandMatrix, into y: OperandMatrix) {
     precondition(x.columns == w.columns && y.rows == x.rows && y.columns == w.rows)
+    precondition(x.precision == w.precision)
     let threads = pool.threadCount
     if isInvariant && threads > 1 && x.rows < 16 * threads && w.rows >= 64 * threads {
       linearByColumns(x, w, into: y)
@@ -70,7 +77,8 @@ extension Compute {
     }
     forEachRowPart(of: x.rows) { part, thread in
       let shape = ProductShape(
-        rows: part.count, columns: w.rows, inner: x.columns, transposesB: true)
+        rows: part.count, columns: w.rows, inner: x.columns, transposesB: true,
+        precision: x.precision, result: y.precision)
       engines[thread].multiply(shape, x.row(part.lowerBound), w.base, into: y.row(part.lowerBound))
     }
   }
@@ -79,16 +87,18 @@ extension Compute {
   ///
   /// - Parameters:
   ///   - dy: gradient of the outputs (M, N).
-  ///   - w: weights (N, K).
+  ///   - w: weights (N, K), of the type of dy.
   ///   - dx: gradient of the inputs (M, K).
-  ///   - accumulates: adds to `dx` instead of overwriting it.
+  ///   - accumulates: adds to `dx`, of floats, instead of overwriting it.
   public func linearInputGradient(
-    _ dy: Matrix, _ w: Matrix, into dx: Matrix, accumulates: Bool = false
+    _ dy: OperandMatrix, _ w: OperandMatrix, into dx: OperandMatrix, accumulates: Bool = false
   ) {
     precondition(dy.columns == w.rows && dx.rows == dy.rows && dx.columns == w.columns)
+    precondition(dy.precision == w.precision)
     forEachRowPart(of: dy.rows) { part, thread in
       let shape = ProductShape(
-        rows: part.count, columns: w.columns, inner: w.rows, accumulates: accumulates)
+        rows: part.count, columns: w.columns, inner: w.rows, accumulates: accumulates,
+        precision: dy.precision, result: dx.precision)
       engines[thread].multiply(
         shape, dy.row(part.lowerBound), w.base, into: dx.row(part.lowerBound))
     }
@@ -99,25 +109,29 @@ extension Compute {
   /// In every bit the product over all M rows, then one addition.
   /// - Parameters:
   ///   - dy: gradient of the outputs (M, N); M a multiple of 32, padded with zero rows.
-  ///   - x: inputs (M, K).
+  ///   - x: inputs (M, K), of the type of dy.
   ///   - dw: gradient of the weights (N, K), added to.
-  public func linearWeightGradient(_ dy: Matrix, _ x: Matrix, addingTo dw: Matrix) {
+  public func linearWeightGradient(
+    _ dy: OperandMatrix, _ x: OperandMatrix, addingTo dw: Matrix
+  ) {
     precondition(dy.rows == x.rows && dw.rows == dy.columns && dw.columns == x.columns)
+    precondition(dy.precision == x.precision)
     if dy.rows == 0 { return }
+    let bytes = dy.precision.byteCount
     forEachRowPart(of: dw.rows) { part, thread in
       let shape = ProductShape(
         rows: part.count, columns: dw.columns, inner: dy.rows, transposesA: true,
-        accumulates: true)
+        accumulates: true, precision: dy.precision)
       if part.count == dy.columns {
         engines[thread].multiply(shape, dy.base, x.base, into: dw.base)
         return
       }
       // The brg kernels want dense operands: this part's columns of dy, copied together.
-      let count = dy.rows * part.count
-      withScratch(count, thread: thread) { dense in
+      withScratch(dy.rows * part.count, thread: thread) { floats in
+        let dense = UnsafeMutableRawPointer(floats)
         for row in 0..<dy.rows {
-          (dense + row * part.count).update(
-            from: dy.row(row) + part.lowerBound, count: part.count)
+          (dense + row * part.count * bytes).copyMemory(
+            from: dy.row(row) + part.lowerBound * bytes, byteCount: part.count * bytes)
         }
         engines[thread].multiply(shape, dense, x.base, into: dw.row(part.lowerBound))
       }
@@ -125,20 +139,24 @@ extension Compute {
   }
 
   /// Few rows: every thread reads its part of the weights only.
-  private func linearByColumns(_ x: Matrix, _ w: Matrix, into y: Matrix) {
+  private func linearByColumns(_ x: OperandMatrix, _ w: OperandMatrix, into y: OperandMatrix) {
+    let bytes = y.precision.byteCount
     pool.forEachPart(of: w.rows, multiple: 64) { part, thread in
       let shape = ProductShape(
-        rows: x.rows, columns: part.count, inner: x.columns, transposesB: true)
-      withScratch(x.rows * part.count, thread: thread) { dense in
+        rows: x.rows, columns: part.count, inner: x.columns, transposesB: true,
+        precision: x.precision, result: y.precision)
+      withScratch(x.rows * part.count, thread: thread) { floats in
+        let dense = UnsafeMutableRawPointer(floats)
         engines[thread].multiply(shape, x.base, w.row(part.lowerBound), into: dense)
         for row in 0..<x.rows {
-          (y.row(row) + part.lowerBound).update(from: dense + row * part.count, count: part.count)
+          (y.row(row) + part.lowerBound * bytes).copyMemory(
+            from: dense + row * part.count * bytes, byteCount: part.count * bytes)
         }
       }
     }
   }
 
-  private func forEachRowPart(of rows: Int, _ body: (Range<Int>, _ thread: Int) -> Void) {
+  func forEachRowPart(of rows: Int, _ body: (Range<Int>, _ thread: Int) -> Void) {
     if isInvariant {
       pool.forEachPart(of: rows, multiple: 16, body)
       return

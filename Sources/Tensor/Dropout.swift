@@ -38,28 +38,34 @@ extension Compute {
   ///   - layer: which layer's input this is; others have other draws.
   ///   - y: (T, N), overwritten; may be `x` itself.
   public func dropout(
-    _ x: Matrix, draws: DropoutDraws, keys: [DropoutKey], layer: UInt32, into y: Matrix
+    _ x: OperandMatrix, draws: DropoutDraws, keys: [DropoutKey], layer: UInt32,
+    into y: OperandMatrix
   ) {
     precondition(x.rows == y.rows && x.columns == y.columns)
     // Below 2³², as the probability is below 1.
     let threshold = UInt32(draws.probability * 0x1p32)
     let scale = Float(1 / (1 - draws.probability))
     pool.forEachPart(of: x.rows) { part, thread in
-      withScratch(32, thread: thread) { scratch in
+      withScratch(32 + 2 * x.columns, thread: thread) { scratch in
         scratch.withMemoryRebound(to: UInt32.self, capacity: 32) { numbers in
           for row in part {
-            let (source, target) = (x.row(row), y.row(row))
             guard row < keys.count else {
-              target.update(repeating: 0, count: x.columns)
+              y.rows(row..<row + 1).zero()
               continue
             }
             let key = keys[row]
-            for first in stride(from: 0, to: x.columns, by: 32) {
-              draws.random.blocks(
-                (layer, key.row, key.place, UInt32(first / 4)), into: numbers)
-              for index in 0..<min(32, x.columns - first) {
-                let value = source[first + index] * scale
-                target[first + index] = numbers[index] < threshold ? 0 : value
+            let source = readRow(
+              x.row(row), x.precision, scratch: scratch + 32, count: x.columns)
+            writeRow(
+              y.row(row), y.precision, scratch: scratch + 32 + x.columns, count: x.columns
+            ) { target in
+              for first in stride(from: 0, to: x.columns, by: 32) {
+                draws.random.blocks(
+                  (layer, key.row, key.place, UInt32(first / 4)), into: numbers)
+                for index in 0..<min(32, x.columns - first) {
+                  let value = source[first + index] * scale
+                  target[first + index] = numbers[index] < threshold ? 0 : value
+                }
               }
             }
           }

@@ -15,12 +15,15 @@ extension Compute {
   /// - Parameters:
   ///   - dy: (T, N).
   ///   - db: (N), added to once.
-  public func biasGradient(_ dy: Matrix, addingTo db: UnsafeMutablePointer<Float>) {
+  public func biasGradient(_ dy: OperandMatrix, addingTo db: UnsafeMutablePointer<Float>) {
     pool.forEachPart(of: dy.columns, multiple: vectorWidth) { part, thread in
-      withScratch(part.count, thread: thread) { sum in
+      withScratch(2 * part.count, thread: thread) { sum in
         sum.update(repeating: 0, count: part.count)
         for row in 0..<dy.rows {
-          addInPlace(sum, dy.row(row) + part.lowerBound, count: part.count)
+          let line = readRow(
+            dy.row(row) + part.lowerBound * dy.precision.byteCount, dy.precision,
+            scratch: sum + part.count, count: part.count)
+          addInPlace(sum, line, count: part.count)
         }
         addInPlace(db + part.lowerBound, sum, count: part.count)
       }
@@ -32,6 +35,30 @@ extension Compute {
     precondition(y.rows == x.rows && y.columns == x.columns)
     pool.forEachPart(of: y.count, multiple: 64) { part, _ in
       addInPlace(y.base + part.lowerBound, x.base + part.lowerBound, count: part.count)
+    }
+  }
+
+  /// Elementwise sum: z = x + y, all (T, C); z overwritten.
+  public func add(_ x: Matrix, _ y: Matrix, into z: Matrix) {
+    precondition(x.count == y.count && x.count == z.count)
+    pool.forEachPart(of: z.count, multiple: 64) { part, _ in
+      for index in part { z.base[index] = x.base[index] + y.base[index] }
+    }
+  }
+
+  /// Copies chosen rows of a table as floats: y[i] = table[indices[i]].
+  ///
+  /// - Parameters:
+  ///   - table: (N, C).
+  ///   - indices: rows of `table`, one for each row of `y`.
+  ///   - y: (T, C), overwritten.
+  public func gatherRows(of table: OperandMatrix, at indices: [Int32], into y: Matrix) {
+    precondition(table.columns == y.columns && indices.count == y.rows)
+    pool.forEachPart(of: y.rows) { part, _ in
+      for row in part {
+        loadWidened(
+          table.row(Int(indices[row])), table.precision, into: y.row(row), count: y.columns)
+      }
     }
   }
 
@@ -57,19 +84,17 @@ extension Compute {
   /// - Parameters:
   ///   - gateUp: gate and up side by side (T, 2 I).
   ///   - activation: a (T, I), overwritten.
-  public func swiGLU(_ gateUp: Matrix, into activation: Matrix) {
+  public func swiGLU(_ gateUp: OperandMatrix, into activation: OperandMatrix) {
     let width = activation.columns
     precondition(gateUp.columns == 2 * width && gateUp.rows == activation.rows)
-    pool.forEachPart(of: gateUp.rows) { part, _ in
-      for row in part {
-        let gate = gateUp.row(row)
-        let up = gate + width
-        let output = activation.row(row)
-        forEachVector(width) { index in
-          let g = gate.vector(index)
-          output.store(g / (1 + exponential(-g)) * up.vector(index), index)
-        } tail: { index in
-          output[index] = gate[index] / (1 + exponential(-gate[index])) * up[index]
+    pool.forEachPart(of: gateUp.rows) { part, thread in
+      withScratch(3 * width, thread: thread) { scratch in
+        for row in part {
+          let gate = readRow(
+            gateUp.row(row), gateUp.precision, scratch: scratch + width, count: 2 * width)
+          writeRow(
+            activation.row(row), activation.precision, scratch: scratch, count: width
+          ) { output in gatedRow(gate, into: output, width: width) }
         }
       }
     }
@@ -81,30 +106,60 @@ extension Compute {
   /// - Parameters:
   ///   - dActivation: da (T, I).
   ///   - gateUp: (T, 2 I), values in, gradients out.
-  public func swiGLUBackward(_ dActivation: Matrix, inPlace gateUp: Matrix) {
+  ///   - activation: a (T, I) of the forward, overwritten: the same bits as ``swiGLU(_:into:)`` gives.
+  public func swiGLUBackward(
+    _ dActivation: Matrix, inPlace gateUp: OperandMatrix, activation: OperandMatrix
+  ) {
     let width = dActivation.columns
-    precondition(gateUp.columns == 2 * width && gateUp.rows == dActivation.rows)
-    pool.forEachPart(of: gateUp.rows) { part, _ in
-      for row in part {
-        let gate = gateUp.row(row)
-        let up = gate + width
-        let gradient = dActivation.row(row)
-        forEachVector(width) { index in
-          let g = gate.vector(index)
-          let u = up.vector(index)
-          let da = gradient.vector(index)
-          let s = 1 / (1 + exponential(-g))
-          up.store(da * g * s, index)
-          gate.store(da * u * s * (1 + g * (1 - s)), index)
-        } tail: { index in
-          let g = gate[index]
-          let u = up[index]
-          let s = 1 / (1 + exponential(-g))
-          up[index] = gradient[index] * g * s
-          gate[index] = gradient[index] * u * s * (1 + g * (1 - s))
+    precondition(gateUp.columns == 2 * width && gateUp.rows == activation.rows)
+    precondition(dActivation.rows == activation.rows && activation.columns == width)
+    pool.forEachPart(of: gateUp.rows) { part, thread in
+      withScratch(4 * width, thread: thread) { scratch in
+        for row in part {
+          let line = gateUp.row(row)
+          let gate = readRow(line, gateUp.precision, scratch: scratch, count: 2 * width)
+          writeRow(
+            activation.row(row), activation.precision, scratch: scratch + 2 * width, count: width
+          ) { output in gatedRow(gate, into: output, width: width) }
+          // The gradient replaces what it is computed from, element by element.
+          writeRow(line, gateUp.precision, scratch: scratch + 2 * width, count: 2 * width) {
+            gatedRowGradient(gate, dActivation.row(row), into: $0, width: width)
+          }
         }
       }
     }
+  }
+}
+
+/// silu(gate) ∘ up of one row of gate and up side by side.
+private func gatedRow(_ gate: ConstantFloats, into output: Floats, width: Int) {
+  let up = gate + width
+  forEachVector(width) { index in
+    let g = gate.vector(index)
+    output.store(g / (1 + exponential(-g)) * up.vector(index), index)
+  } tail: { index in
+    output[index] = gate[index] / (1 + exponential(-gate[index])) * up[index]
+  }
+}
+
+/// Gradients of one row's gate and up; `output` may be `gate` itself.
+private func gatedRowGradient(
+  _ gate: ConstantFloats, _ gradient: ConstantFloats, into output: Floats, width: Int
+) {
+  let up = gate + width
+  forEachVector(width) { index in
+    let g = gate.vector(index)
+    let u = up.vector(index)
+    let da = gradient.vector(index)
+    let s = 1 / (1 + exponential(-g))
+    output.store(da * u * s * (1 + g * (1 - s)), index)
+    output.store(da * g * s, width + index)
+  } tail: { index in
+    let g = gate[index]
+    let u = up[index]
+    let s = 1 / (1 + exponential(-g))
+    output[index] = gradient[index] * u * s * (1 + g * (1 - s))
+    output[width + index] = gradient[index] * g * s
   }
 }
 

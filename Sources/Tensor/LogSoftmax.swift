@@ -25,74 +25,81 @@ public struct TokenStatistics: Sendable {
   }
 }
 
-// Sums over the vocabulary run in float over blocks of this many logits, in double over blocks.
-private let block = 2048
+/// Sums over one row of logits, collected slice by slice of the vocabulary.
+///
+/// Inside a slice sums run in float, between slices in double, always in the vocabulary's order.
+public struct SoftmaxSums: Sendable, BitwiseCopyable {
+  /// The largest logit so far.
+  public private(set) var largest = -Float.infinity
+  /// Σ e^(l − largest).
+  public private(set) var sum = 0.0
+  private var weighted = 0.0
+  private var total = 0.0
+  private var targetLogit: Float = 0
 
-extension Compute {
-  /// Statistics of each row's target under the soft-max of its logits.
+  /// Sums over nothing.
+  public init() {}
+
+  /// Sums over one slice.
   ///
   /// - Parameters:
-  ///   - logits: (M, V), read only.
-  ///   - targets: M token ids in 0..<V.
-  ///   - statistics: M entries, overwritten.
-  public func tokenStatistics(
-    _ logits: Matrix, targets: UnsafePointer<Int32>,
-    into statistics: UnsafeMutablePointer<TokenStatistics>
-  ) {
-    pool.forEachPart(of: logits.rows) { part, thread in
-      withScratch(block, thread: thread) { scratch in
-        for row in part {
-          statistics[row] = statisticsOfRow(
-            logits.row(row), count: logits.columns, target: Int(targets[row]), scratch: scratch)
-        }
-      }
-    }
-  }
-
-  /// Gradient of Σ c · log softmax(logits)[target], in place: logits become c (1[target] − softmax).
-  ///
-  /// - Parameters:
-  ///   - logits: (M, V), values in, gradients out.
-  ///   - targets: M token ids.
-  ///   - coefficients: c, the derivative of the loss by each log-probability (M).
-  public func logSoftmaxBackward(
-    inPlace logits: Matrix, targets: UnsafePointer<Int32>, coefficients: UnsafePointer<Float>
-  ) {
-    pool.forEachPart(of: logits.rows) { part, _ in
-      for row in part {
-        let line = logits.row(row)
-        let sum = exponentialsOfRow(line, count: logits.columns)
-        let factor = Float(-Double(coefficients[row]) / sum)
-        for index in 0..<logits.columns { line[index] *= factor }
-        line[Int(targets[row])] += coefficients[row]
-      }
-    }
-  }
-}
-
-private func statisticsOfRow(
-  _ logits: ConstantFloats, count: Int, target: Int, scratch: Floats
-) -> TokenStatistics {
-  let largest = maximum(logits, count: count)
-  var sum = 0.0
-  var weighted = 0.0
-  var total = 0.0
-  for start in stride(from: 0, to: count, by: block) {
-    let length = min(block, count - start)
+  ///   - logits: the slice.
+  ///   - count: its length, 1 to ``VocabularySlices/width``.
+  ///   - target: the target token's index in the slice; beyond it elsewhere.
+  ///   - scratch: `count` floats.
+  init(_ logits: ConstantFloats, count: Int, target: Int, scratch: Floats) {
+    largest = maximum(logits, count: count)
     var plain = Vector.zero
     var plainTail: Float = 0
-    scratch.update(from: logits + start, count: length)
-    forEachVector(length) { index in
+    scratch.update(from: logits, count: count)
+    forEachVector(count) { index in
       plain += scratch.vector(index)
     } tail: { index in
       plainTail += scratch[index]
     }
-    sum += Double(exponentialsInPlace(scratch, shift: largest, count: length))
-    weighted += Double(dot(scratch, logits + start, count: length))
-    total += Double(sumOfLanes(plain) + plainTail)
+    sum = Double(exponentialsInPlace(scratch, shift: largest, count: count))
+    weighted = Double(dot(scratch, logits, count: count))
+    total = Double(sumOfLanes(plain) + plainTail)
+    if target >= 0, target < count { targetLogit = logits[target] }
   }
-  let logSum = Double(largest) + log(sum)
-  return TokenStatistics(
-    logProbability: Double(logits[target]) - logSum, entropy: logSum - weighted / sum,
-    meanLogit: total / Double(count), isMostLikely: logits[target] == largest)
+
+  /// Adds a later slice.
+  mutating func add(_ slice: SoftmaxSums, holdsTarget: Bool) {
+    let best = max(largest, slice.largest)
+    let (own, other) = (exp(Double(largest - best)), exp(Double(slice.largest - best)))
+    sum = sum * own + slice.sum * other
+    weighted = weighted * own + slice.weighted * other
+    total += slice.total
+    largest = best
+    if holdsTarget { targetLogit = slice.targetLogit }
+  }
+
+  /// log Σ eˡ.
+  public var logSum: Double { Double(largest) + log(sum) }
+
+  /// What the sums over a whole vocabulary of `count` tokens say about the target.
+  public func statistics(count: Int) -> TokenStatistics {
+    TokenStatistics(
+      logProbability: Double(targetLogit) - logSum, entropy: logSum - weighted / sum,
+      meanLogit: total / Double(count), isMostLikely: targetLogit == largest)
+  }
+}
+
+/// A row's logits to the gradient of c · log softmax(logits)[target]: c (1[target] − softmax).
+///
+/// - Parameters:
+///   - logits: a slice of the row, read; may be `gradient`.
+///   - sums: of the whole row.
+///   - coefficient: c.
+///   - target: the target's index in the slice; beyond it elsewhere.
+///   - gradient: overwritten.
+func logSoftmaxGradient(
+  _ logits: ConstantFloats, count: Int, sums: SoftmaxSums, coefficient: Float, target: Int,
+  into gradient: Floats
+) {
+  if gradient != logits { gradient.update(from: logits, count: count) }
+  _ = exponentialsInPlace(gradient, shift: sums.largest, count: count)
+  let factor = Float(-Double(coefficient) / sums.sum)
+  for index in 0..<count { gradient[index] *= factor }
+  if target >= 0, target < count { gradient[target] += coefficient }
 }

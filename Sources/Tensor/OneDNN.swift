@@ -8,6 +8,7 @@
     let stream: dnnl_stream_t
 
     init?() {
+      _ = OneDNN.limitsInstructions
       var engine: dnnl_engine_t?
       var stream: dnnl_stream_t?
       guard dnnl_engine_create(&engine, dnnl_cpu, 0) == dnnl_success, let engine,
@@ -32,21 +33,25 @@
     private let scratch: UnsafeMutableRawPointer?
     private let arguments: UnsafeMutablePointer<dnnl_exec_arg_t>
     private let argumentCount: Int
+    /// Whether bf16 operands are multiplied as such, not widened first.
+    let usesBF16Instructions: Bool
 
     /// Nil unless oneDNN implements the shape with a `brg` kernel.
     init?(_ shape: ProductShape, on oneDNN: OneDNN) {
       let m = Int64(shape.rows)
       let n = Int64(shape.columns)
       let k = Int64(shape.inner)
+      let operandType = shape.precision == .f32 ? dnnl_f32 : dnnl_bf16
+      let resultType = shape.result == .f32 ? dnnl_f32 : dnnl_bf16
       var source = dnnl_memory_desc_t()
       var weights = dnnl_memory_desc_t()
       var destination = dnnl_memory_desc_t()
       guard
         dnnl_memory_desc_init_by_strides(
-          &source, 2, [m, k], dnnl_f32, shape.transposesA ? [1, m] : [k, 1]) == dnnl_success,
+          &source, 2, [m, k], operandType, shape.transposesA ? [1, m] : [k, 1]) == dnnl_success,
         dnnl_memory_desc_init_by_strides(
-          &weights, 2, [k, n], dnnl_f32, shape.transposesB ? [1, k] : [n, 1]) == dnnl_success,
-        dnnl_memory_desc_init_by_strides(&destination, 2, [m, n], dnnl_f32, [n, 1])
+          &weights, 2, [k, n], operandType, shape.transposesB ? [1, k] : [n, 1]) == dnnl_success,
+        dnnl_memory_desc_init_by_strides(&destination, 2, [m, n], resultType, [n, 1])
           == dnnl_success
       else { return nil }
 
@@ -74,7 +79,11 @@
       defer { dnnl_primitive_desc_destroy(description) }
       var name: UnsafePointer<CChar>?
       dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, &name)
-      guard let name, String(cString: name).hasPrefix("brg") else { return nil }
+      guard let name else { return nil }
+      let implementation = String(cString: name)
+      guard implementation.hasPrefix("brg") else { return nil }
+      usesBF16Instructions =
+        ["avx512_core_bf16", "avx512_core_amx"].contains { implementation.contains($0) }
 
       var primitive: dnnl_primitive_t?
       guard dnnl_primitive_create(&primitive, description) == dnnl_success, let primitive else {
@@ -117,10 +126,10 @@
     }
 
     func execute(
-      _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+      _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ c: UnsafeMutableRawPointer
     ) {
-      dnnl_memory_set_data_handle(memories[0], UnsafeMutablePointer(mutating: a))
-      dnnl_memory_set_data_handle(memories[1], UnsafeMutablePointer(mutating: b))
+      dnnl_memory_set_data_handle(memories[0], UnsafeMutableRawPointer(mutating: a))
+      dnnl_memory_set_data_handle(memories[1], UnsafeMutableRawPointer(mutating: b))
       dnnl_memory_set_data_handle(memories[2], c)
       let status = dnnl_primitive_execute(
         primitive, oneDNN.stream, Int32(argumentCount), arguments)

@@ -11,24 +11,41 @@ struct ProductShape: Hashable {
   var transposesB = false
   /// C += product instead of C = product; in every bit the product, then one addition.
   var accumulates = false
+  /// Type of A's and B's numbers; sums are f32.
+  var precision = Precision.f32
+  /// Type of C's numbers: f32, or bf16 rounded once.
+  var result = Precision.f32
 }
 
 /// The matrix products of one thread.
 ///
-/// The rule which library does a product: oneDNN where it picks a `brg` kernel, else OpenBLAS. It
-/// depends on CPU and shape only, never on a timing. In `brg` a row of C does not depend on the
-/// other rows (docs/decisions/0001-foundations.md); in OpenBLAS it may, so callers cut work for it
-/// into parts of fixed size.
+/// The rule which library does a product: oneDNN where it picks a `brg` kernel, else OpenBLAS, in f32
+/// on operands widened for it. It depends on CPU, type and shape only, never on a timing. In `brg` a
+/// row of C does not depend on the other rows (docs/decisions/0001-foundations.md); in OpenBLAS it may,
+/// so callers cut work for it into parts of fixed size.
 final class ProductEngine {
   #if OneDNN
     private let oneDNN: OneDNN?
     private var primitives: [ProductShape: OneDNNProduct?] = [:]
   #endif
-  private var product: [Float] = []
+  private let product = Scratch()
+  private let wideA = Scratch()
+  private let wideB = Scratch()
 
   init(usesOneDNN: Bool) {
     #if OneDNN
       oneDNN = usesOneDNN ? OneDNN() : nil
+    #endif
+  }
+
+  /// Whether bf16 operands run at the speed of this CPU's bf16 instructions.
+  var multipliesBF16: Bool {
+    #if OneDNN
+      let shape = ProductShape(
+        rows: 64, columns: 64, inner: 64, transposesB: true, precision: .bf16)
+      return primitive(for: shape)?.usesBF16Instructions ?? false
+    #else
+      return false
     #endif
   }
 
@@ -41,10 +58,10 @@ final class ProductEngine {
     #endif
   }
 
-  /// Computes one product; every matrix dense with the shape's dimensions.
+  /// Computes one product; every matrix dense with the shape's dimensions and types.
   func multiply(
-    _ shape: ProductShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
-    into c: UnsafeMutablePointer<Float>
+    _ shape: ProductShape, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
+    into c: UnsafeMutableRawPointer
   ) {
     if shape.rows == 0 || shape.columns == 0 { return }
     precondition(shape.inner > 0)
@@ -54,18 +71,45 @@ final class ProductEngine {
         return
       }
     #endif
+    if shape.precision == .bf16 || shape.result == .bf16 {
+      multiplyWidened(shape, a, b, into: c)
+      return
+    }
+    let (a, b) = (
+      a.assumingMemoryBound(to: Float.self), b.assumingMemoryBound(to: Float.self)
+    )
+    let c = c.assumingMemoryBound(to: Float.self)
     if !shape.accumulates {
       multiplyOnOpenBLAS(shape, a, b, into: c)
       return
     }
     // OpenBLAS folds the old value into its sum over K: product first, then the addition.
     let count = shape.rows * shape.columns
-    if product.count < count { product = [Float](repeating: 0, count: count) }
-    product.withUnsafeMutableBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { return }
-      multiplyOnOpenBLAS(shape, a, b, into: base)
-      addInPlace(c, base, count: count)
+    let floats = product.floats(count)
+    multiplyOnOpenBLAS(shape, a, b, into: floats)
+    addInPlace(c, floats, count: count)
+  }
+
+  /// A product of bf16 that the library has no kernel for: in f32, rounded at the end.
+  private func multiplyWidened(
+    _ shape: ProductShape, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
+    into c: UnsafeMutableRawPointer
+  ) {
+    let (countA, countB) = (shape.rows * shape.inner, shape.inner * shape.columns)
+    let a = readRow(a, shape.precision, scratch: wideA.floats(countA), count: countA)
+    let b = readRow(b, shape.precision, scratch: wideB.floats(countB), count: countB)
+    var wide = shape
+    wide.precision = .f32
+    wide.result = .f32
+    if shape.result == .f32 {
+      multiply(wide, a, b, into: c)
+      return
     }
+    precondition(!shape.accumulates)
+    let count = shape.rows * shape.columns
+    let floats = product.floats(count)
+    multiply(wide, a, b, into: floats)
+    roundToBF16(floats, to: c.assumingMemoryBound(to: UInt16.self), count: count)
   }
 
   private func multiplyOnOpenBLAS(

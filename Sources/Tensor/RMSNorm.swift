@@ -7,21 +7,46 @@ extension Compute {
   ///   - x: inputs (T, C).
   ///   - weight: w (C).
   ///   - epsilon: ε, added to the mean square.
-  ///   - y: outputs (T, C), overwritten; may be `x` itself.
+  ///   - y: outputs (T, C), overwritten.
   ///   - inverseRMS: r (T), overwritten, for the backward.
   public func rmsNorm(
-    _ x: Matrix, weight: UnsafePointer<Float>, epsilon: Float, into y: Matrix,
+    _ x: Matrix, weight: UnsafePointer<Float>, epsilon: Float, into y: OperandMatrix,
     inverseRMS: UnsafeMutablePointer<Float>
   ) {
     precondition(x.rows == y.rows && x.columns == y.columns)
-    let width = x.columns
-    pool.forEachPart(of: x.rows) { part, _ in
+    pool.forEachPart(of: x.rows) { part, thread in
       for row in part {
         let input = x.row(row)
-        let output = y.row(row)
-        let inverse = 1 / (dot(input, input, count: width) / Float(width) + epsilon).squareRoot()
-        inverseRMS[row] = inverse
-        for column in 0..<width { output[column] = input[column] * inverse * weight[column] }
+        let square = dot(input, input, count: x.columns) / Float(x.columns)
+        inverseRMS[row] = 1 / (square + epsilon).squareRoot()
+      }
+      normRows(part, x, weight: weight, inverseRMS: inverseRMS, into: y, thread: thread)
+    }
+  }
+
+  /// The outputs of ``rmsNorm(_:weight:epsilon:into:inverseRMS:)`` again, in every bit, from its r.
+  public func rmsNormAgain(
+    _ x: Matrix, weight: UnsafePointer<Float>, inverseRMS: UnsafePointer<Float>,
+    into y: OperandMatrix
+  ) {
+    precondition(x.rows == y.rows && x.columns == y.columns)
+    pool.forEachPart(of: x.rows) { part, thread in
+      normRows(part, x, weight: weight, inverseRMS: inverseRMS, into: y, thread: thread)
+    }
+  }
+
+  private func normRows(
+    _ rows: Range<Int>, _ x: Matrix, weight: UnsafePointer<Float>,
+    inverseRMS: UnsafePointer<Float>, into y: OperandMatrix, thread: Int
+  ) {
+    let width = x.columns
+    withScratch(width, thread: thread) { scratch in
+      for row in rows {
+        let input = x.row(row)
+        let inverse = inverseRMS[row]
+        writeRow(y.row(row), y.precision, scratch: scratch, count: width) { output in
+          for column in 0..<width { output[column] = input[column] * inverse * weight[column] }
+        }
       }
     }
   }

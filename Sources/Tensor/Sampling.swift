@@ -30,21 +30,28 @@ public struct SampledToken: Sendable {
 extension Compute {
   /// Chooses one token a row by inverse transform: the first whose cumulated share exceeds u.
   ///
+  /// Weights are computed slice by slice of the vocabulary and forgotten, unless a filter needs a whole
+  /// row's.
   /// - Parameters:
   ///   - logits: (M, V), read only.
+  ///   - sums: over each row's logits.
   ///   - rule: the filters.
   ///   - uniforms: M numbers in [0, 1), one a row.
   /// - Returns: M tokens; ties go to the lower id.
-  public func sample(_ logits: Matrix, rule: SamplingRule, uniforms: [Double]) -> [SampledToken] {
+  public func sample(
+    _ logits: SlicedLogits, sums: UnsafePointer<SoftmaxSums>, rule: SamplingRule,
+    uniforms: [Double]
+  ) -> [SampledToken] {
     precondition(uniforms.count == logits.rows)
     return [SampledToken](unsafeUninitializedCapacity: logits.rows) { buffer, initialized in
       nonisolated(unsafe) let tokens = buffer
+      let isFiltered = rule.topK > 0 && rule.topK < logits.slices.tokens || rule.topP < 1
+      let count = isFiltered ? logits.slices.tokens : VocabularySlices.width
       pool.forEachPart(of: logits.rows) { part, thread in
-        withScratch(logits.columns, thread: thread) { scratch in
+        withScratch(count, thread: thread) { scratch in
           for row in part {
-            tokens[row] = sampleRow(
-              logits.row(row), count: logits.columns, rule: rule, uniform: uniforms[row],
-              scratch: scratch)
+            let line = LogitsRow(logits: logits, row: row, sums: sums[row], scratch: scratch)
+            tokens[row] = line.sample(rule, isFiltered: isFiltered, uniform: uniforms[row])
           }
         }
       }
@@ -53,40 +60,87 @@ extension Compute {
   }
 }
 
-private func sampleRow(
-  _ logits: ConstantFloats, count: Int, rule: SamplingRule, uniform: Double, scratch: Floats
-) -> SampledToken {
-  let largest = maximum(logits, count: count)
-  scratch.update(from: logits, count: count)
-  let sum = exponentialsAndSum(scratch, shift: largest, count: count)
-  let logSum = Double(largest) + log(sum)
-  func chosen(_ token: Int, drawn: Double? = nil) -> SampledToken {
-    let logProbability = Double(logits[token]) - logSum
+/// One row of logits from which a token is chosen.
+private struct LogitsRow {
+  let logits: SlicedLogits
+  let row: Int
+  let sums: SoftmaxSums
+  let scratch: Floats
+
+  var slices: VocabularySlices { logits.slices }
+
+  subscript(token: Int) -> Float {
+    let slice = token / VocabularySlices.width
+    return logits.slice(slice).row(row)[token % VocabularySlices.width]
+  }
+
+  func sample(_ rule: SamplingRule, isFiltered: Bool, uniform: Double) -> SampledToken {
+    if rule.temperature == 0 { return chosen(mostLikely(), drawn: 0) }
+    // Finite, so that the most likely token's 0 stays 0 however small the temperature is.
+    let inverse = min(Float(1 / rule.temperature), Float.greatestFiniteMagnitude)
+    var total = sums.sum
+    let token: Int
+    if isFiltered {
+      for slice in 0..<slices.count {
+        _ = weights(of: slice, inverse: inverse, into: scratch + slices[slice].lowerBound)
+      }
+      total = filter(scratch, count: slices.tokens, rule: rule)
+      token = firstBeyond(uniform * total, scratch, count: slices.tokens)
+    } else {
+      if rule.temperature != 1 {
+        total = (0..<slices.count).reduce(0) {
+          $0 + weights(of: $1, inverse: inverse, into: scratch)
+        }
+      }
+      token = inverseTransform(target: uniform * total, inverse: inverse)
+    }
+    if rule.temperature == 1 && !isFiltered { return chosen(token) }
+    return chosen(token, drawn: Double((self[token] - sums.largest) * inverse) - log(total))
+  }
+
+  private func chosen(_ token: Int, drawn: Double? = nil) -> SampledToken {
+    let logProbability = Double(self[token]) - sums.logSum
     return SampledToken(
       token: Int32(token), logProbability: logProbability,
       drawLogProbability: drawn ?? logProbability)
   }
 
-  if rule.temperature == 0 {
-    for token in 0..<count where logits[token] == largest { return chosen(token, drawn: 0) }
-    return chosen(0, drawn: 0)
+  private func mostLikely() -> Int {
+    for slice in 0..<slices.count {
+      let line = logits.slice(slice).row(row)
+      for (index, token) in slices[slice].enumerated() where line[index] == sums.largest {
+        return token
+      }
+    }
+    return 0
   }
-  var total = sum
-  // Finite, so that the most likely token's 0 stays 0 however small the temperature is.
-  let inverse = min(Float(1 / rule.temperature), Float.greatestFiniteMagnitude)
-  if rule.temperature != 1 {
-    for index in 0..<count { scratch[index] = (logits[index] - largest) * inverse }
-    total = exponentialsAndSum(scratch, shift: 0, count: count)
+
+  /// A slice's weights e^((l − largest)/temperature); returns their sum.
+  private func weights(of slice: Int, inverse: Float, into weights: Floats) -> Double {
+    let line = logits.slice(slice).row(row)
+    let count = slices[slice].count
+    for index in 0..<count { weights[index] = (line[index] - sums.largest) * inverse }
+    return Double(exponentialsInPlace(weights, shift: 0, count: count))
   }
-  let isFiltered = rule.topK > 0 && rule.topK < count || rule.topP < 1
-  if isFiltered { total = filter(scratch, count: count, rule: rule) }
-  let token = inverseTransform(scratch, count: count, target: uniform * total)
-  if rule.temperature == 1 && !isFiltered { return chosen(token) }
-  return chosen(token, drawn: Double((logits[token] - largest) * inverse) - log(total))
+
+  /// The first token whose cumulated weight exceeds the target; the last positive one against rounding.
+  private func inverseTransform(target: Double, inverse: Float) -> Int {
+    var cumulated = 0.0
+    var last = (slice: 0, before: 0.0)
+    for slice in 0..<slices.count {
+      let sum = weights(of: slice, inverse: inverse, into: scratch)
+      if sum > 0 { last = (slice, cumulated) }
+      cumulated += sum
+      if cumulated > target { break }
+    }
+    _ = weights(of: last.slice, inverse: inverse, into: scratch)
+    return slices[last.slice].lowerBound
+      + firstBeyond(target - last.before, scratch, count: slices[last.slice].count)
+  }
 }
 
-/// First index whose cumulated weight exceeds the target; the last positive one against rounding.
-private func inverseTransform(_ weights: ConstantFloats, count: Int, target: Double) -> Int {
+/// First index whose cumulated weight exceeds the target, else the last positive one.
+private func firstBeyond(_ target: Double, _ weights: ConstantFloats, count: Int) -> Int {
   var cumulated = 0.0
   var last = 0
   for index in 0..<count where weights[index] > 0 {
@@ -120,13 +174,4 @@ private func filter(_ weights: Floats, count: Int, rule: SamplingRule) -> Double
     total += Double(entry.weight)
   }
   return total
-}
-
-private func exponentialsAndSum(_ x: Floats, shift: Float, count: Int) -> Double {
-  var sum = 0.0
-  for start in stride(from: 0, to: count, by: 2048) {
-    let length = min(2048, count - start)
-    sum += Double(exponentialsInPlace(x + start, shift: shift, count: length))
-  }
-  return sum
 }

@@ -3,23 +3,20 @@ import Coordinator
 
 /// How a command that uses a model computes.
 struct ComputeArguments: ParsableArguments {
-  enum Precision: String, ExpressibleByArgument, CaseIterable {
-    case f32
-    case bf16
-  }
-
   @Option(help: "Threads a rank; all that it may use if absent.")
   var threads: Int?
-  @Option(help: "Number type of the computation: f32.")
-  var precision = Precision.f32
+  @Option(
+    help: "Number type of matrix products: f32, or bf16 where the CPU has instructions for it.")
+  var precision = RunConfiguration.Precision.f32
 
   func validate() throws {
     try checkPositive("--threads", threads)
-    if precision == .bf16 {
-      throw ValidationError("--precision bf16 is not implemented in this version; use f32")
-    }
   }
+
+  var options: ComputeOptions { ComputeOptions(threads: threads, precision: precision) }
 }
+
+extension RunConfiguration.Precision: ExpressibleByArgument {}
 
 private func checkPositive(_ name: String, _ value: Int?) throws {
   if let value, value < 1 { throw ValidationError("\(name) must be at least 1, found \(value)") }
@@ -57,7 +54,7 @@ struct Score: ParsableCommand {
   func run() {
     let options = ScoreOptions(
       model: model, base: base, data: reading.options(data), output: out, reference: reference,
-      threads: compute.threads)
+      compute: compute.options)
     runOnAllRanks { try score(options, communicator: $0) }
   }
 }
@@ -109,7 +106,7 @@ struct Generate: ParsableCommand {
     let options = GenerateOptions(
       model: model, base: base, data: reading.options(data), output: out, samples: samples,
       maxNewTokens: maxNewTokens,
-      temperature: temperature, topP: topP, topK: topK, seed: seed, threads: compute.threads)
+      temperature: temperature, topP: topP, topK: topK, seed: seed, compute: compute.options)
     runOnAllRanks { try generate(options, communicator: $0) }
   }
 }
@@ -208,7 +205,7 @@ struct Evaluate: ParsableCommand {
           folder: $0, reference: nil, beta: beta, isReversed: reverse, addsEndToken: endToken)
       }, isReversed: reverse, addsEndToken: endToken, judge: judge.map(judgeSource),
       opponents: opponents, output: out, beta: beta, limit: pairs, maxNewTokens: maxNewTokens,
-      temperature: temperature, seed: seed, threads: compute.threads)
+      temperature: temperature, seed: seed, compute: compute.options)
     runOnAllRanks { try evaluate(options, communicator: $0) }
   }
 

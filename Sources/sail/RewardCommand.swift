@@ -25,7 +25,7 @@ struct Reward: ParsableCommand {
   func run() {
     let options = RewardOptions(
       model: model, data: data, output: out, isReversed: reverse, addsEndToken: endToken,
-      threads: compute.threads)
+      compute: compute.options)
     runOnAllRanks { try reward(options, communicator: $0) }
   }
 }

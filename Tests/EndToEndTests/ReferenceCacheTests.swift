@@ -68,10 +68,11 @@ extension EndToEndTests {
     }
 
     /// Some rows of a group are there and some not: the others go through the reference without them.
-    @Test func aHalfFilledCacheToo() throws {
+    @Test(arguments: ["f32", "bf16"])
+    func aHalfFilledCacheToo(_ precision: String) throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)
-        let settings = ["method=dpo", "sail="]
+        let settings = ["method=dpo", "sail=", "precision=\(precision)"]
         let off = try run.result("off", settings)
         _ = try cached(
           run, "other", settings + ["batch={pairs: 5, groups: 1}", "steps=5", "seed=9"])

@@ -39,8 +39,8 @@ public struct EvaluateOptions: Sendable {
   public var addsEndToken: Bool
   /// Seed of the draws.
   public var seed: UInt64
-  /// Threads a rank, nil for all that it may use.
-  public var threads: Int?
+  /// Threads and number type.
+  public var compute: ComputeOptions
 
   /// Options from their parts.
   public init(
@@ -48,7 +48,7 @@ public struct EvaluateOptions: Sendable {
     reward: RunConfiguration.OracleModel? = nil, isReversed: Bool = false,
     addsEndToken: Bool = false, judge: RunConfiguration.OracleSource?,
     opponents: [(name: String, path: String)], output: String, beta: Double, limit: Int?,
-    maxNewTokens: Int, temperature: Double, seed: UInt64, threads: Int?
+    maxNewTokens: Int, temperature: Double, seed: UInt64, compute: ComputeOptions
   ) {
     self.model = model
     self.base = base
@@ -65,7 +65,7 @@ public struct EvaluateOptions: Sendable {
     self.maxNewTokens = maxNewTokens
     self.temperature = temperature
     self.seed = seed
-    self.threads = threads
+    self.compute = compute
   }
 }
 
@@ -123,7 +123,7 @@ public func evaluate(
   let model = try LoadedModel(
     path: options.model, use: .either, base: options.base, reference: options.reference,
     oracles: [options.judgeModel, options.reward].compactMap { $0 },
-    threads: .init(options.threads), communicator: communicator)
+    compute: options.compute, communicator: communicator)
   let texts = try communicator.agree {
     try options.data.texts(lines, for: model.folder)
   }

@@ -22,14 +22,14 @@ public struct GenerateOptions: Sendable {
   public var rule: SamplingRule
   /// Seed of the draws.
   public var seed: UInt64
-  /// Threads a rank, nil for all that it may use.
-  public var threads: Int?
+  /// Threads and number type.
+  public var compute: ComputeOptions
 
   /// Options from their parts.
   public init(
     model: String, base: String? = nil, data: DataOptions, output: String, samples: Int,
     maxNewTokens: Int,
-    temperature: Double, topP: Double, topK: Int, seed: UInt64, threads: Int?
+    temperature: Double, topP: Double, topK: Int, seed: UInt64, compute: ComputeOptions
   ) {
     self.model = model
     self.base = base
@@ -39,7 +39,7 @@ public struct GenerateOptions: Sendable {
     self.maxNewTokens = maxNewTokens
     rule = SamplingRule(temperature: temperature, topK: topK, topP: topP)
     self.seed = seed
-    self.threads = threads
+    self.compute = compute
   }
 }
 
@@ -64,7 +64,7 @@ public func generate(
   }
   let model = try LoadedModel(
     path: options.model, use: .probabilities("sail generate"), base: options.base, reference: nil,
-    threads: .init(options.threads),
+    compute: options.compute,
     communicator: communicator)
   let prompts = try communicator.agree {
     try everyPrompt(

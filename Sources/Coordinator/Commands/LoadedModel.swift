@@ -13,6 +13,20 @@ enum ModelUse {
   case either
 }
 
+/// How a command that does not train computes.
+public struct ComputeOptions: Sendable {
+  /// Threads a rank; nil for all that it may use.
+  public var threads: Int?
+  /// Number type of matrix products.
+  public var precision: RunConfiguration.Precision
+
+  /// Options from their parts.
+  public init(threads: Int?, precision: RunConfiguration.Precision) {
+    self.threads = threads
+    self.precision = precision
+  }
+}
+
 /// A model for a command that does not train, with an optional reference.
 struct LoadedModel {
   let folder: ModelFolder
@@ -31,13 +45,13 @@ struct LoadedModel {
   ///   - base: folder of the base model of adapter folders, nil for the one that each names.
   ///   - referencePath: reference folder, nil for none.
   ///   - oracles: oracles that are models.
-  ///   - threads: threads a rank.
+  ///   - options: threads and number type.
   ///   - communicator: all ranks.
   /// - Throws: what is wrong with a folder.
   init(
     path: String, use: ModelUse, base: String? = nil, reference referencePath: String?,
     oracles: [RunConfiguration.OracleModel] = [],
-    threads: RunConfiguration.ThreadCount, communicator: borrowing Communicator
+    compute options: ComputeOptions, communicator: borrowing Communicator
   ) throws {
     let (folder, reference, folders) = try communicator.agree {
       let folder = try ModelFolder(path: path, base: base)
@@ -55,11 +69,19 @@ struct LoadedModel {
     }
     self.folder = folder
     self.reference = reference
+    let compute = Compute(
+      threadCount: try threadCount(
+        options.threads.map { .count($0) } ?? .auto, communicator: communicator))
+    let (precision, note) = try agreedPrecision(
+      options.precision, compute: compute, communicator: communicator)
+    if let note {
+      ProgressLine(style: .auto, isShown: communicator.rank == 0).note("warning: \(note)")
+    }
     memory = try ModelMemory(
       policy: ModelRequest("policy", frozen: folder),
       reference: reference.map { ModelRequest("reference", frozen: $0) },
-      others: folders.flatMap(\.models), hasGradient: false, communicator: communicator)
-    let compute = Compute(threadCount: try threadCount(threads, communicator: communicator))
+      others: folders.flatMap(\.models), precision: precision, hasGradient: false,
+      communicator: communicator)
     try memory.fill(pool: compute.pool, communicator: communicator)
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
     var rest = memory.others[...]

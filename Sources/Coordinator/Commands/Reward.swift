@@ -15,20 +15,20 @@ public struct RewardOptions: Sendable {
   public var isReversed: Bool
   /// Puts the model's end token behind each completion.
   public var addsEndToken: Bool
-  /// Threads a rank, nil for all that it may use.
-  public var threads: Int?
+  /// Threads and number type.
+  public var compute: ComputeOptions
 
   /// Options from their parts.
   public init(
     model: String, data: String, output: String, isReversed: Bool, addsEndToken: Bool,
-    threads: Int?
+    compute: ComputeOptions
   ) {
     self.model = model
     self.data = data
     self.output = output
     self.isReversed = isReversed
     self.addsEndToken = addsEndToken
-    self.threads = threads
+    self.compute = compute
   }
 }
 
@@ -55,7 +55,7 @@ public func reward(_ options: RewardOptions, communicator: borrowing Communicato
     }
   }
   let model = try LoadedModel(
-    path: options.model, use: .scores, reference: nil, threads: .init(options.threads),
+    path: options.model, use: .scores, reference: nil, compute: options.compute,
     communicator: communicator)
   let texts = try communicator.agree {
     let endToken = try options.addsEndToken ? model.folder.requireEndToken() : nil

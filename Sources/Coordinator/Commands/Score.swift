@@ -16,25 +16,21 @@ public struct ScoreOptions: Sendable {
   public var output: String
   /// Reference folder, nil for none.
   public var reference: String?
-  /// Threads a rank, nil for all that it may use.
-  public var threads: Int?
+  /// Threads and number type.
+  public var compute: ComputeOptions
 
   /// Options from their parts.
   public init(
     model: String, base: String? = nil, data: DataOptions, output: String, reference: String?,
-    threads: Int?
+    compute: ComputeOptions
   ) {
     self.model = model
     self.base = base
     self.data = data
     self.output = output
     self.reference = reference
-    self.threads = threads
+    self.compute = compute
   }
-}
-
-extension RunConfiguration.ThreadCount {
-  init(_ count: Int?) { self = count.map { .count($0) } ?? .auto }
 }
 
 // Pairs scored together.
@@ -56,7 +52,7 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
   let model = try LoadedModel(
     path: options.model, use: .probabilities("sail score"), base: options.base,
     reference: options.reference,
-    threads: .init(options.threads),
+    compute: options.compute,
     communicator: communicator)
   let rows = try communicator.agree {
     try everyPair(try options.data.texts(lines, for: model.folder), of: model.folder)

@@ -9,7 +9,6 @@ extension RunConfiguration {
     if method == .reward, adapter != nil {
       throw refuse("adapter with method: reward", "leave out the adapter: all weights are trained")
     }
-    if precision != .f32 { throw refuse("precision: \(precision.rawValue)", "use f32") }
     if memory != .auto { throw refuse("memory: \(memory.text)", "use auto") }
   }
 }

@@ -1,3 +1,5 @@
+import Tensor
+
 /// The run file: everything that a training run is asked to do (DESIGN.md §4).
 ///
 /// Defaults stand at the properties, here and in the settings' own files, and nowhere else.
@@ -59,13 +61,8 @@ extension RunConfiguration {
     case sail
   }
 
-  /// The number type of matrix products.
-  public enum Precision: String, Sendable, Equatable, CaseIterable {
-    /// Single precision.
-    case f32
-    /// bfloat16 products with single-precision sums, master weights and residual stream.
-    case bf16
-  }
+  /// The number type of matrix products: bf16 has f32 sums, master weights and residual stream.
+  public typealias Precision = Tensor.Precision
 
   /// How long a run trains.
   public enum RunLength: Sendable, Equatable {

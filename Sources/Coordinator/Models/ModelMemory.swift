@@ -40,24 +40,40 @@ struct AdapterRequest {
   var start: Start
 }
 
+/// Where a model's weights lie among the arrays of a node.
+private struct WeightPlaces {
+  /// The floats: all of the table, or the vectors alone where products read a bf16 copy and nothing
+  /// trains the floats.
+  var floats = 0
+  /// The matrices in bf16, nil in f32.
+  var rounded: Int?
+  var adapter: Int?
+  var roundedAdapter: Int?
+}
+
 /// The weights of a command or run in memory that the ranks of a node share.
 ///
 /// Models of the same base weights have one copy of them, unless they are trained. They are read rather
 /// than mapped: files are mostly in another number type, tensors lie otherwise than the products want
-/// them, and a mapped file that is cut short ends the process with SIGBUS.
+/// them, and a mapped file that is cut short ends the process with SIGBUS. In bf16, what is trained has
+/// floats (master weights) and a copy that products read; what is frozen has the copy alone.
 struct ModelMemory {
   let memory: NodeMemory
+  let precision: Precision
   let policy: DecoderWeights
   let reference: DecoderWeights?
   /// Further frozen models, in the order they were asked for.
   let others: [DecoderWeights]
   /// Index in `memory` of what is trained: the policy's weights, or its adapter.
   let trainedArray: Int
+  /// What is trained, in floats.
+  let trained: UnsafeMutableBufferPointer<Float>
+  /// The first float of `trained`.
+  let trainedBase: UnsafeMutablePointer<Float>
   /// Index of the gradient in `memory`, if it was asked for.
   let gradientArray: Int
   private let requests: [ModelRequest]
-  /// Index in `memory` of each request's weights.
-  private let places: [Int]
+  private let places: [WeightPlaces]
 
   /// Allocates weights, not yet read, and a gradient if asked for.
   ///
@@ -65,32 +81,48 @@ struct ModelMemory {
   ///   - policy: the model that is trained or used.
   ///   - reference: the frozen model, nil for none.
   ///   - others: further frozen models.
+  ///   - precision: type of what products read, the same on all ranks.
   ///   - hasGradient: whether each rank needs a gradient.
   ///   - communicator: all ranks; collective.
   /// - Throws: an error if a node lacks room.
   init(
     policy: ModelRequest, reference: ModelRequest?, others: [ModelRequest] = [],
-    hasGradient: Bool, communicator: borrowing Communicator
+    precision: Precision, hasGradient: Bool, communicator: borrowing Communicator
   ) throws {
     let requests = [policy] + (reference.map { [$0] } ?? []) + others
     self.requests = requests
+    self.precision = precision
     var arrays: [NodeMemory.Request] = []
-    var places: [Int] = []
-    var adapters: [Int?] = []
+    func place(_ name: String, _ count: Int) -> Int {
+      arrays.append((name, count, .perNode))
+      return arrays.count - 1
+    }
+    // Two bf16 numbers take the place of a float.
+    func placeRounded(_ name: String, _ count: Int) -> Int? {
+      precision == .f32 ? nil : place("\(name) in bf16", (count + 1) / 2)
+    }
+    var places: [WeightPlaces] = []
     for (index, request) in requests.enumerated() {
+      var own = WeightPlaces()
+      let table = request.folder.table
       let shared = requests[..<index].indices.first { requests[$0].sharesWeights(with: request) }
       if let shared {
-        places.append(places[shared])
+        own = places[shared]
       } else {
-        places.append(arrays.count)
-        arrays.append((request.name, request.folder.table.floatCount, .perNode))
+        let isWhole = precision == .f32 || request.changesWeights
+        own.floats = place(
+          request.name, isWhole ? table.floatCount : table.floatCount - table.matrixCount)
+        own.rounded = placeRounded(request.name, table.matrixCount)
       }
-      adapters.append(request.adapter == nil ? nil : arrays.count)
-      if let adapter = request.adapter {
-        arrays.append(("\(request.name)'s adapter", adapter.table.floatCount, .perNode))
+      own.adapter = request.adapter.map {
+        place("\(request.name)'s adapter", $0.table.floatCount)
       }
+      own.roundedAdapter = request.adapter.flatMap {
+        placeRounded("\(request.name)'s adapter", $0.table.floatCount)
+      }
+      places.append(own)
     }
-    trainedArray = adapters[0] ?? places[0]
+    trainedArray = places[0].adapter ?? places[0].floats
     gradientArray = arrays.count
     if hasGradient { arrays.append(("gradient", arrays[trainedArray].count, .perRank)) }
     self.places = places
@@ -110,38 +142,58 @@ struct ModelMemory {
     let memory = try NodeMemory(communicator: communicator, arrays: arrays)
     self.memory = memory
     var weights: [DecoderWeights] = []
-    for (index, request) in requests.enumerated() {
-      weights.append(
-        try Self.weights(
-          request, memory.own(places[index]), adapter: adapters[index].map { memory.own($0) }))
+    for (request, own) in zip(requests, places) {
+      weights.append(try own.weights(of: request, in: memory))
     }
     self.policy = weights[0]
     self.reference = reference == nil ? nil : weights[1]
     self.others = Array(weights.dropFirst(reference == nil ? 1 : 2))
+    trained = memory.own(trainedArray)
+    trainedBase = try base(trained, of: policy)
   }
-
-  private static func weights(
-    _ request: ModelRequest, _ memory: UnsafeMutableBufferPointer<Float>,
-    adapter: UnsafeMutableBufferPointer<Float>?
-  ) throws(ModelError) -> DecoderWeights {
-    guard let base = memory.baseAddress else {
-      throw ModelError("\(request.folder.path): the model has no weights")
-    }
-    var adapterWeights: AdapterWeights?
-    if let wanted = request.adapter, let place = adapter?.baseAddress {
-      adapterWeights = AdapterWeights(
-        configuration: wanted.configuration, table: wanted.table, base: place)
-    }
-    return DecoderWeights(
-      configuration: request.folder.configuration, table: request.folder.table, base: base,
-      adapter: adapterWeights)
-  }
-
-  /// What is trained: the policy's weights, or its adapter.
-  var trained: UnsafeMutableBufferPointer<Float> { memory.own(trainedArray) }
 
   /// This rank's gradient.
   var gradient: UnsafeMutableBufferPointer<Float> { memory.own(gradientArray) }
+}
+
+extension WeightPlaces {
+  func weights(
+    of request: ModelRequest, in memory: NodeMemory
+  ) throws(ModelError) -> DecoderWeights {
+    let (configuration, table) = (request.folder.configuration, request.folder.table)
+    let floats = try base(memory.own(self.floats), of: request)
+    let adapter = try request.adapter.flatMap { wanted throws(ModelError) in
+      try self.adapter.map { index throws(ModelError) in
+        AdapterWeights(
+          configuration: wanted.configuration, table: wanted.table,
+          base: try base(memory.own(index), of: request),
+          rounded: try roundedAdapter.map { index throws(ModelError) in
+            bf16(try base(memory.own(index), of: request))
+          })
+      }
+    }
+    guard let rounded else {
+      return DecoderWeights(
+        configuration: configuration, table: table, base: floats, adapter: adapter)
+    }
+    return DecoderWeights(
+      configuration: configuration, table: table,
+      rounded: bf16(try base(memory.own(rounded), of: request)),
+      vectors: floats + (request.changesWeights ? table.matrixCount : 0), adapter: adapter)
+  }
+}
+
+private func base(
+  _ memory: UnsafeMutableBufferPointer<Float>, of request: ModelRequest
+) throws(ModelError) -> UnsafeMutablePointer<Float> {
+  guard let base = memory.baseAddress else {
+    throw ModelError("\(request.folder.path): the model has no weights")
+  }
+  return base
+}
+
+private func bf16(_ memory: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<UInt16> {
+  UnsafeMutableRawPointer(memory).assumingMemoryBound(to: UInt16.self)
 }
 
 extension ModelRequest {
@@ -161,67 +213,155 @@ extension ModelRequest {
 extension ModelMemory {
   /// Reads or draws the weights of all models into the node's copies; collective.
   func fill(pool: ThreadPool, communicator: borrowing Communicator) throws {
-    let models = [policy] + (reference.map { [$0] } ?? []) + others
     for (index, request) in requests.enumerated() {
       let earlier = requests[..<index].indices.first {
         requests[$0].hasSameStart(as: request)
       }
       if let earlier {
-        if places[earlier] != places[index], communicator.nodeRank == 0 {
-          models[index].base.update(
-            from: models[earlier].base, count: models[index].table.floatCount)
+        if places[earlier].floats != places[index].floats, communicator.nodeRank == 0 {
+          copyWeights(from: earlier, to: index, pool: pool)
         }
         try communicator.barrier()
       } else {
-        try fillWeights(models[index], request, pool: pool, communicator: communicator)
+        try fillWeights(index, pool: pool, communicator: communicator)
       }
-      try fillAdapter(models[index], request, communicator: communicator)
+      try fillAdapter(index, communicator: communicator)
     }
+    try roundTrained(pool: pool, communicator: communicator)
+  }
+
+  /// Takes over the weights of a model that begins with the same ones.
+  private func copyWeights(from earlier: Int, to index: Int, pool: ThreadPool) {
+    let (source, target) = (memory.own(places[earlier].floats), memory.own(places[index].floats))
+    guard let from = source.baseAddress, let to = target.baseAddress else { return }
+    guard let rounded = places[index].rounded, target.count < source.count else {
+      to.update(from: from, count: min(source.count, target.count))
+      return
+    }
+    let matrixCount = requests[index].folder.table.matrixCount
+    to.update(from: from + matrixCount, count: target.count)
+    round(from, into: rounded, 0..<matrixCount, pool: pool)
   }
 
   private func fillWeights(
-    _ weights: DecoderWeights, _ request: ModelRequest, pool: ThreadPool,
-    communicator: borrowing Communicator
+    _ index: Int, pool: ThreadPool, communicator: borrowing Communicator
   ) throws {
-    let isReader = communicator.nodeRank == 0
-    switch request.folder.weightSource {
+    let folder = requests[index].folder
+    switch folder.weightSource {
     case .folder(let path):
+      let isReader = communicator.nodeRank == 0
       try communicator.agree {
         guard isReader else { return }
-        let stored = try request.folder.storedWeights(in: path)
-        try stored.read(
-          request.folder.storedPlacements,
-          into: UnsafeMutableBufferPointer(start: weights.base, count: weights.table.floatCount))
-        if let seed = request.folder.drawnHeadSeed {
-          initializeHead(
-            weights.base, table: weights.table, configuration: weights.configuration, seed: seed)
+        let stored = try folder.storedWeights(in: path)
+        try stored.readPieces(folder.storedPlacements, bufferCount: folder.table.floatCount) {
+          store($0, at: $1, of: index)
         }
+        guard let seed = folder.drawnHeadSeed else { return }
+        initializeHead(
+          table: folder.table, configuration: folder.configuration, seed: seed
+        ) { store($0, at: $1, of: index) }
       }
     case .random(_, let seed):
       // Each rank of the node draws a part.
       initializeWeights(
-        weights.base, table: weights.table, configuration: weights.configuration, seed: seed,
-        part: communicator.nodeRank, of: communicator.nodeSize, pool: pool)
+        table: folder.table, configuration: folder.configuration, seed: seed,
+        part: communicator.nodeRank, of: communicator.nodeSize, pool: pool
+      ) { store($0, at: $1, of: index) }
     }
     try communicator.barrier()
   }
 
-  private func fillAdapter(
-    _ weights: DecoderWeights, _ request: ModelRequest, communicator: borrowing Communicator
-  ) throws {
-    guard let adapter = weights.adapter, let start = request.adapter?.start else { return }
+  /// Puts floats of a model's table where they lie: floats, or matrices rounded.
+  private func store(_ floats: UnsafeBufferPointer<Float>, at offset: Int, of index: Int) {
+    guard let source = floats.baseAddress, let own = memory.own(places[index].floats).baseAddress
+    else { return }
+    let matrixCount = requests[index].folder.table.matrixCount
+    let isWhole = places[index].rounded == nil || requests[index].changesWeights
+    if isWhole {
+      (own + offset).update(from: source, count: floats.count)
+    } else if offset >= matrixCount {
+      (own + offset - matrixCount).update(from: source, count: floats.count)
+    } else if let rounded = places[index].rounded, let base = memory.own(rounded).baseAddress {
+      roundToBF16(source, to: bf16(base) + offset, count: floats.count)
+    }
+  }
+
+  private func fillAdapter(_ index: Int, communicator: borrowing Communicator) throws {
+    guard let wanted = requests[index].adapter, let place = places[index].adapter else { return }
+    let floats = memory.own(place)
     let isReader = communicator.nodeRank == 0
     try communicator.agree {
-      guard isReader else { return }
-      switch start {
-      case .folder(let folder):
-        try folder.read(
-          into: UnsafeMutableBufferPointer(start: adapter.base, count: adapter.table.floatCount))
-      case .drawn(let seed): adapter.initialize(seed: seed)
+      guard isReader, let base = floats.baseAddress else { return }
+      switch wanted.start {
+      case .folder(let folder): try folder.read(into: floats)
+      case .drawn(let seed):
+        AdapterWeights(configuration: wanted.configuration, table: wanted.table, base: base)
+          .initialize(seed: seed)
       }
+      guard let rounded = places[index].roundedAdapter,
+        let target = memory.own(rounded).baseAddress
+      else { return }
+      roundToBF16(base, to: bf16(target), count: floats.count)
     }
     try communicator.barrier()
   }
+
+  /// Makes every rank's slice of what is trained visible to all, in both number types; collective.
+  func publishTrained(
+    slices: [Range<Int>], pool: ThreadPool, communicator: borrowing Communicator
+  ) throws {
+    try memory.publish(array: trainedArray, slices: slices)
+    try roundTrained(pool: pool, communicator: communicator)
+  }
+
+  /// Renews the bf16 copy of what is trained, each rank of the node a part; collective.
+  private func roundTrained(pool: ThreadPool, communicator: borrowing Communicator) throws {
+    guard let rounded = places[0].roundedAdapter ?? places[0].rounded else { return }
+    // A frozen model has no floats to round.
+    guard requests[0].changesWeights || places[0].adapter != nil else { return }
+    let count =
+      places[0].adapter == nil ? requests[0].folder.table.matrixCount : trained.count
+    let (part, parts) = (communicator.nodeRank, communicator.nodeSize)
+    // Parts begin on a multiple of 64 numbers.
+    let blocks = (count + 63) / 64
+    let first = blocks * part / parts * 64
+    let last = min(count, blocks * (part + 1) / parts * 64)
+    try communicator.barrier()
+    round(trainedBase, into: rounded, first..<max(first, last), pool: pool)
+    try communicator.barrier()
+  }
+
+  /// Rounds a range of floats to the same places of a bf16 array.
+  private func round(
+    _ floats: UnsafePointer<Float>, into rounded: Int, _ range: Range<Int>, pool: ThreadPool
+  ) {
+    guard let target = memory.own(rounded).baseAddress else { return }
+    nonisolated(unsafe) let (source, copy) = (floats, bf16(target))
+    pool.forEachPart(of: range.count, multiple: 64) { part, _ in
+      let first = range.lowerBound + part.lowerBound
+      roundToBF16(source + first, to: copy + first, count: part.count)
+    }
+  }
+}
+
+/// The precision that all ranks can compute in: the asked one, or f32 where a CPU has no bf16 products.
+///
+/// - Parameters:
+///   - asked: as the user wants it.
+///   - compute: this rank's products.
+///   - communicator: all ranks; collective.
+/// - Returns: the precision, and a sentence for the log where it is another one.
+func agreedPrecision(
+  _ asked: Precision, compute: Compute, communicator: borrowing Communicator
+) throws -> (Precision, note: String?) {
+  guard asked == .bf16 else { return (asked, nil) }
+  let able = try communicator.allGather([compute.multipliesBF16 ? 1 : 0]).joined()
+  if able.allSatisfy({ $0 == 1 }) { return (.bf16, nil) }
+  return (
+    .f32,
+    "precision: bf16 was asked for, but not every CPU here multiplies bf16 (AVX-512 BF16 with "
+      + "oneDNN): computing in f32"
+  )
 }
 
 /// Threads of this rank: as asked, else its share of the CPUs that it may use.

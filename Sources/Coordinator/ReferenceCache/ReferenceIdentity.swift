@@ -58,12 +58,13 @@ extension RunSources {
   ///
   /// - Parameters:
   ///   - digests: of the run's files, on rank 0.
+  ///   - precision: of the products, which may be another than the asked one.
   ///   - compute: threads and products of this rank.
   ///   - communicator: all ranks.
   /// - Returns: the cache on rank 0, nil on others or if none is asked for.
   /// - Throws: `ConfigurationError` if its folder cannot be used.
   func referenceCache(
-    digests: [(file: String, digest: String)], compute: Compute,
+    digests: [(file: String, digest: String)], precision: Precision, compute: Compute,
     communicator: borrowing Communicator
   ) throws -> ReferenceCache? {
     guard case .folder(let folder) = configuration.referenceCache else { return nil }
@@ -74,9 +75,9 @@ extension RunSources {
       guard isLeader else { return nil }
       let identity = referenceIdentity(
         digests: digests, arithmetic: all.map { String(decoding: $0, as: UTF8.self) },
-        areRowsIndependent: compute.areRowsIndependent)
+        precision: precision, areRowsIndependent: compute.isInvariant)
       return try ReferenceCache(
-        folder: folder, identity: identity, areRowsIndependent: compute.areRowsIndependent)
+        folder: folder, identity: identity, areRowsIndependent: compute.isInvariant)
     }
   }
 
@@ -85,10 +86,12 @@ extension RunSources {
   /// - Parameters:
   ///   - digests: of the run's files, as ``inputDigests(of:)`` gives them.
   ///   - arithmetic: ``arithmeticDescription(kernels:)`` of every rank.
+  ///   - precision: of the products.
   ///   - areRowsIndependent: whether the kernels' rows don't depend on each other.
   /// - Returns: an object whose text names the reference.
   private func referenceIdentity(
-    digests: [(file: String, digest: String)], arithmetic: [String], areRowsIndependent: Bool
+    digests: [(file: String, digest: String)], arithmetic: [String], precision: Precision,
+    areRowsIndependent: Bool
   ) -> JSON {
     let model = reference ?? model
     // Names without folders: a copy elsewhere is the same reference.
@@ -102,7 +105,7 @@ extension RunSources {
     if case .random(_, let number) = model.weightSource { seed = .string("\(number)") }
     return [
       "files": .array(contents), "seed": seed,
-      "precision": .string(configuration.precision.rawValue),
+      "precision": .string(precision.rawValue),
       "rows_independent": .boolean(areRowsIndependent),
       "arithmetic": .array(Set(arithmetic).sorted().map { .string($0) }),
     ]

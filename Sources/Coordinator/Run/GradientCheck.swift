@@ -195,10 +195,10 @@ struct GradientCheck {
     for index in 0..<weights.count {
       target[index] = weights.base[index] + factor * direction.base[index]
     }
-    try run.publishWeights()
+    try run.publishWeights(communicator: communicator)
     let results = try GradientCheck.results(run, rows, groups, communicator: communicator)
     target.update(from: weights.base, count: weights.count)
-    try run.publishWeights()
+    try run.publishWeights(communicator: communicator)
     return results
   }
 

@@ -86,6 +86,10 @@ public func train(_ options: TrainOptions, communicator: borrowing Communicator)
     if run.isLeader { try run.beginLogs(rankCount: communicator.size, progress: progress) }
   }
   try run.introduceReferenceCache(progress: progress)
+  if let note = run.precisionNote {
+    progress.note("warning: \(note)")
+    if run.isLeader { try folder.log(note) }
+  }
   progress.note(run.summary(startSeconds: Stopwatch.now - start))
   let code = try run.loop(progress: progress, communicator: communicator)
   progress.finish()

@@ -134,7 +134,7 @@ extension TrainingRun {
         try restorePendingRollouts(from: path + "/rollouts.jsonl")
       }
     }
-    try memory.memory.publish(array: memory.trainedArray, slices: slices)
+    try publishWeights(communicator: communicator)
   }
 }
 

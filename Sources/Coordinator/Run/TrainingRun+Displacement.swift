@@ -4,8 +4,9 @@ import Tensor
 
 extension TrainingRun {
   /// Makes this rank's slice of the weights visible to all; collective.
-  func publishWeights() throws {
-    try memory.memory.publish(array: memory.trainedArray, slices: slices)
+  func publishWeights(communicator: borrowing Communicator) throws {
+    try memory.publishTrained(
+      slices: slices, pool: worker.compute.pool, communicator: communicator)
   }
 
   /// Fills this rank's slice with keyed normal numbers, each times its tensor's root mean square.
@@ -32,7 +33,7 @@ extension TrainingRun {
     }
     // Padding between tensors stays what it is.
     var end = 0
-    for parameter in trainedParameters {
+    for parameter in trainedParameters.sorted(by: { $0.offset < $1.offset }) {
       for index in (end..<max(end, parameter.offset)).clamped(to: slice) {
         target.base[index - slice.lowerBound] = 0
       }
@@ -51,6 +52,6 @@ extension TrainingRun {
     try communicator.barrier()
     let target = trainedSlice
     for index in 0..<slice.count { target[index] += Float(size) * direction.base[index] }
-    try publishWeights()
+    try publishWeights(communicator: communicator)
   }
 }

@@ -21,6 +21,7 @@ extension TrainingRun {
       JSON.Member(
         key: "threads_per_rank", value: .integer(Int64(worker.compute.pool.threadCount))),
       JSON.Member(key: "kernels", value: .string(worker.compute.kernelName)),
+      JSON.Member(key: "precision", value: .string(memory.precision.rawValue)),
       JSON.Member(
         key: "parameters", value: .integer(Int64(model.table.parameterCount))),
       JSON.Member(key: "steps", value: .integer(Int64(stepCount))),
@@ -71,7 +72,7 @@ extension TrainingRun {
       + "groups, \(rankCount) rank\(rankCount == 1 ? "" : "s") × "
       + "\(worker.compute.pool.threadCount) thread"
       + "\(worker.compute.pool.threadCount == 1 ? "" : "s"), \(worker.compute.kernelName), "
-      + "ready after \((startSeconds * 10).rounded() / 10) s"
+      + "\(memory.precision.rawValue), ready after \((startSeconds * 10).rounded() / 10) s"
   }
 
   /// Appends a step to metrics.jsonl and, where they are due, its rows to samples.jsonl.

@@ -151,7 +151,7 @@ extension TrainingRun {
       }
     }
     try stopwatch.measure(.reduce) {
-      try memory.memory.publish(array: memory.trainedArray, slices: slices)
+      try publishWeights(communicator: communicator)
     }
   }
 

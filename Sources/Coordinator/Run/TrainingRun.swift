@@ -27,6 +27,8 @@ final class TrainingRun {
   let rankCount: Int
   let folder: RunFolder
   let numberType: NumberType
+  /// Why the precision is not the asked one, nil if it is.
+  let precisionNote: String?
 
   /// Steps that are done.
   var step = 0
@@ -85,15 +87,19 @@ final class TrainingRun {
       mixture: mixture, pairs: configuration.batch.pairs, seed: configuration.seed,
       shuffle: configuration.data.shuffle)
 
+    let compute = Compute(
+      threadCount: try threadCount(configuration.threads, communicator: communicator))
+    let precision: Precision
+    (precision, precisionNote) = try agreedPrecision(
+      configuration.precision, compute: compute, communicator: communicator)
     memory = try ModelMemory(
       policy: sources.policy,
       reference: sources.reference.map { ModelRequest("reference", frozen: $0) },
-      others: sources.oracleModels, hasGradient: true, communicator: communicator)
-    let compute = Compute(
-      threadCount: try threadCount(configuration.threads, communicator: communicator))
+      others: sources.oracleModels, precision: precision, hasGradient: true,
+      communicator: communicator)
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
     referenceCache = try sources.referenceCache(
-      digests: inputDigests, compute: compute, communicator: communicator)
+      digests: inputDigests, precision: precision, compute: compute, communicator: communicator)
     oracle = try sources.oracle(memory, compute: compute)
     slices = OptimizerState.slices(
       floatCount: memory.trained.count, rankCount: communicator.size)
@@ -112,8 +118,7 @@ final class TrainingRun {
 
   /// The first weight of this rank's slice of what is trained.
   var trainedSlice: UnsafeMutablePointer<Float> {
-    // The allocation of a model with weights is not empty.
-    (memory.trained.baseAddress ?? memory.policy.base) + optimizer.slice.lowerBound
+    memory.trainedBase + optimizer.slice.lowerBound
   }
 
   /// The tensors of what is trained.
