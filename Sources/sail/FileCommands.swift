@@ -4,7 +4,7 @@ import Foundation
 
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Says what a checkpoint, model folder, run folder or data file holds.",
+    abstract: "Says what a checkpoint, model, run, reference cache or data file holds.",
     discussion: """
       Examples, every byte of a checkpoint against its checksum:
         sail inspect --verify runs/dpo/checkpoints/step-00000100
@@ -12,9 +12,9 @@ struct Inspect: ParsableCommand {
         sail inspect pairs.jsonl.zst --model Qwen2.5-0.5B --max-length 512
       """)
 
-  @Flag(help: "Reads every byte of a checkpoint; exit code 3 if it is not whole.")
+  @Flag(help: "Reads every byte of a checkpoint or cache; exit code 3 if it is not whole.")
   var verify = false
-  @Argument(help: "Checkpoint, model folder, run folder or JSONL file.")
+  @Argument(help: "Checkpoint, model folder, run folder, reference cache or JSONL file.")
   var path: String
   @Option(help: "Model folder, to see a data file's rows as tokens.")
   var model: String?

@@ -18,6 +18,8 @@ import Testing
     (["sail.dpr.fraction=0.3", "oracle="], "nobody labels its rows"),
     (["method=dpo", "sail.dpr.fraction=0.3"], "method dpo has no online rows"),
     (["method=sft", "sail.dpp.fraction=0.3"], "method sft has no online rows"),
+    (["method=sft", "reference_cache=c"], "method sft has no reference"),
+    (["method=reward", "reference_cache=c"], "method reward has no reference"),
     (["batch={pairs: 4, groups: 5}"], "batch.groups (5) must be at most batch.pairs (4)"),
     (["data.eval=b", "data.eval_fraction=0.1"], "both name evaluation rows"),
     (["data.eval={path: b, weight: 2}"], "b has a weight of 2.0"),

@@ -11,7 +11,7 @@ import Testing
       ["optimizer.schedule=linear"], ["optimizer.schedule"]
     ),
     (["evaluate.every=1", "samples.rows=all", "checkpoint.keep=9", "threads=2", "output=x"], []),
-    (["memory=1GB"], []), (["data.cache=elsewhere"], []),
+    (["memory=1GB"], []), (["data.cache=elsewhere", "reference_cache=c"], []),
     (["data.train={path: rows.jsonl}"], []),
     (["data.train={path: rows.jsonl, weight: 2}"], ["data.train"]),
     (["sail.term_norms_every=0"], []), (["sail.term_norms_every=7"], []),

@@ -178,6 +178,12 @@ let dataSetRefusals: [Refusal] =
       settings: ["data.format=ultrafeedback"]),
     .runFile(
       "no place for the cache", code: 3, ["/proc/nowhere"], settings: ["data.cache=/proc/nowhere"]),
+    .runFile(
+      "no place for the reference cache", ["reference_cache", "/proc/nowhere"],
+      settings: ["reference_cache=/proc/nowhere"]),
+    .runFile(
+      "a reference cache without a reference", ["reference_cache: off", "method sft"],
+      settings: ["method=sft", "reference_cache=cache"]),
   ]
   + [("gzip", compressedRows.gzip), ("zstd", compressedRows.zstd)].map { kind, rows in
     // The name does not matter.

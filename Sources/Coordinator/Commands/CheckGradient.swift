@@ -56,6 +56,7 @@ public func checkGradient(
     configuration.optimizer.momentum = 0
     // No file is left behind.
     configuration.data.cache = .off
+    configuration.referenceCache = .off
     return configuration
   }
   let progress = ProgressLine(style: .auto, isShown: communicator.rank == 0)

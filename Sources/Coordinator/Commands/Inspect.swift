@@ -3,11 +3,11 @@ import Foundation
 import JSONText
 import Model
 
-/// Says what a checkpoint, model folder, run folder or data file holds.
+/// Says what a checkpoint, model folder, run folder, reference cache or data file holds.
 ///
 /// - Parameters:
 ///   - path: what to look at.
-///   - verifies: reads every byte of a checkpoint and compares it with its manifest.
+///   - verifies: reads every byte of a checkpoint or reference cache and compares it with its checksums.
 ///   - data: how a data file is read.
 /// - Returns: lines for a person.
 /// - Throws: what is wrong with it; a checkpoint that is not whole.
@@ -38,6 +38,7 @@ public func inspect(
     }
     return lines.joined(separator: "\n")
   }
+  if isReferenceCache(path) { return try describeReferenceCache(path, verifies: verifies) }
   throw DataError(
     path, "neither a checkpoint (MANIFEST), a model folder (config.json) nor a run (checkpoints)")
 }

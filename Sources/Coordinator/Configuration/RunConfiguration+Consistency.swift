@@ -59,6 +59,12 @@ extension RunConfiguration {
         "method \(method.rawValue) has no online rows, but a fraction is above 0; "
           + "set method: sail or the fractions to 0")
     }
+    if referenceCache != .off, !comparesWithReference {
+      throw refuse(
+        "reference_cache",
+        "method \(method.rawValue) has no reference, whose log-probabilities reference_cache would "
+          + "keep; set reference_cache: off")
+    }
     if sail.dpr.fraction > 0, oracle == nil {
       throw refuse(
         "sail.dpr.fraction",

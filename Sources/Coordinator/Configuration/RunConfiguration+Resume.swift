@@ -2,14 +2,14 @@ extension RunConfiguration {
   /// Keys whose values may differ between a run and its continuation.
   private static let freeKeys = [
     "evaluate", "samples", "checkpoint", "threads", "memory", "output", "oracle.timeout",
-    "oracle.restarts", "data.cache", "sail.term_norms_every",
+    "oracle.restarts", "data.cache", "reference_cache", "sail.term_norms_every",
   ]
 
   /// The keys that differ from an earlier run's and would change its results.
   ///
   /// `steps` and `epochs` may grow if the schedule is constant; with another schedule the learning
   /// rate of every step depends on them. Evaluation, samples, checkpoints, threads, memory, the
-  /// limits of an oracle command and the output folder may differ.
+  /// caches, the limits of an oracle command and the output folder may differ.
   ///
   /// - Parameter other: the configuration of the run that this one would go on from.
   /// - Returns: the key paths in the order of the run file, some with a reason; empty if the run

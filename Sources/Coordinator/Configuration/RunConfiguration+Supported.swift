@@ -9,8 +9,5 @@ extension RunConfiguration {
     if method == .reward, adapter != nil {
       throw refuse("adapter with method: reward", "leave out the adapter: all weights are trained")
     }
-    if case .folder(let folder) = referenceCache {
-      throw refuse("reference_cache: \(folder)", "use off")
-    }
   }
 }

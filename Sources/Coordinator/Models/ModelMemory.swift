@@ -354,6 +354,7 @@ extension ModelMemory {
 ///   - compute: this rank's products.
 ///   - communicator: all ranks; collective.
 /// - Returns: the precision, and a sentence for the log where it is another one.
+/// - Throws: errors of MPI.
 func agreedPrecision(
   _ asked: Precision, compute: Compute, communicator: borrowing Communicator
 ) throws -> (Precision, note: String?) {

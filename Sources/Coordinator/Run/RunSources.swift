@@ -1,6 +1,5 @@
 import Checkpoint
 import Comm
-import Foundation
 import Model
 import Synthetic
 import Tensor
@@ -75,34 +74,6 @@ struct RunSources {
     } else {
       oracleFolders = nil
     }
-  }
-
-  /// Digests of the training data and of the weights, configuration and tokenizer of model, reference
-  /// and an oracle model; each file once.
-  func inputDigests(of data: RunData) throws -> [(file: String, digest: String)] {
-    var known: [(file: String, digest: String)] = []
-    for (file, digest) in zip(configuration.data.train, data.digests)
-    where !known.contains(where: { $0.file == file.path }) { known.append((file.path, digest)) }
-    var files: [String] = []
-    func add(_ file: String) {
-      if !files.contains(file) { files.append(file) }
-    }
-    func addFolder(_ folder: String) {
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-      for name in names.sorted()
-      where [".safetensors", ".json"].contains(where: name.hasSuffix) { add("\(folder)/\(name)") }
-    }
-    switch configuration.model {
-    case .folder(let path, _):
-      addFolder(path)
-      if case .folder(let base) = model.weightSource, base != path { addFolder(base) }
-    case .random(let config, let tokenizer, _):
-      add(config)
-      if tokenizer.hasSuffix(".json") { add(tokenizer) } else { addFolder(tokenizer) }
-    }
-    if let path = configuration.reference { addFolder(path) }
-    for model in oracleModels { addFolder(model.folder.path) }
-    return known + (try files.map { ($0, try digest(ofFile: $0)) })
   }
 
   /// Models of the oracle that need weights of their own.

@@ -85,6 +85,7 @@ public func train(_ options: TrainOptions, communicator: borrowing Communicator)
   try communicator.agree {
     if run.isLeader { try run.beginLogs(rankCount: communicator.size, progress: progress) }
   }
+  try run.introduceReferenceCache(progress: progress)
   if let note = run.precisionNote {
     progress.note("warning: \(note)")
     if run.isLeader { try folder.log(note) }
@@ -175,6 +176,7 @@ extension TrainingRun {
       if isLast || isStopping || step % configuration.checkpoint.every == 0 {
         progress.show(step: step, of: stepCount, phase: "checkpoint", first: first, since: start)
         try saveCheckpoint(communicator: communicator)
+        try publishReferences(progress: progress, isEnd: isLast || isStopping)
       }
       pausedSeconds += Stopwatch.now - pause
       if isStopping && !isLast {

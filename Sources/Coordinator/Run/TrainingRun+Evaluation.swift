@@ -62,27 +62,25 @@ extension TrainingRun {
     let pairs = try data.firstWithResponses(configuration.evaluate.pairs).map { try data.pair($0) }
     let count = pairs.count
     if pairs.isEmpty { return }
-    if evaluationReference.count < count {
-      var own: [PairReference] = []
-      forEachOwnBatch(of: count) { range in
-        let sums = worker.referenceLogProbabilities(
-          of: pairs[range].map {
-            PromptFamily(prompt: $0.prompt, completions: [$0.chosen, $0.rejected])
-          })
-        own += zip(range, sums).map { PairReference(index: $0, first: $1[0], second: $1[1]) }
-      }
-      evaluationReference = try communicator.allGather(own).joined().sorted {
-        $0.index < $1.index
-      }
-    }
-    let rows = (0..<count).map { index in
-      let pair = pairs[index]
-      var row = PairRow(
+    var rows = pairs.enumerated().map { index, pair in
+      PairRow(
         index: index, route: .offline, prompt: pair.prompt, first: pair.chosen,
         second: pair.rejected, label: .given(firstIsBetter: 1))
-      row.referenceFirst = evaluationReference[index].first
-      row.referenceSecond = evaluationReference[index].second
-      return row
+    }
+    if evaluationReference.count < count {
+      let batches = stride(from: 0, to: count, by: evaluationBatch).map {
+        Array($0..<min(count, $0 + evaluationBatch))
+      }
+      try setReferences(of: &rows, batches: batches, communicator: communicator) { _, rows in
+        worker.referenceLogProbabilities(of: rows.map(\.family))
+      }
+      evaluationReference = rows.map {
+        PairReference(index: $0.index, first: $0.referenceFirst, second: $0.referenceSecond)
+      }
+    }
+    for reference in evaluationReference.prefix(count) {
+      rows[reference.index].referenceFirst = reference.first
+      rows[reference.index].referenceSecond = reference.second
     }
     var own: [PairResult] = []
     forEachOwnBatch(of: count) { range in

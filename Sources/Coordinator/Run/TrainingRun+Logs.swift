@@ -7,6 +7,9 @@ import Worker
 extension TrainingRun {
   /// Writes config.yaml and run.json and drops log lines of steps that will be run anew.
   func beginLogs(rankCount: Int, progress: ProgressLine) throws {
+    func digest(of file: String) -> String {
+      inputDigests.first { $0.file == file }?.digest ?? ""
+    }
     try writeFileAtomically(Array(configuration.yaml.utf8), path: folder.configurationFile)
     try folder.truncate(folder.metrics, toStep: step)
     try folder.truncate(folder.samples, toStep: step)
@@ -27,8 +30,7 @@ extension TrainingRun {
         value: [
           "files": .array(
             configuration.data.train.map { file in
-              let digest = inputDigests.first { $0.file == file.path }?.digest
-              return ["file": .string(file.path), "digest": .string(digest ?? "")]
+              return ["file": .string(file.path), "digest": .string(digest(of: file.path))]
             }),
           "training_rows": .integer(Int64(train.count)),
           "rows_an_epoch": .integer(Int64(plan.mixture.positionCount)),
@@ -44,7 +46,7 @@ extension TrainingRun {
         members.append(
           JSON.Member(
             key: "model",
-            value: ["file": .string(file), "digest": .string(try digest(ofFile: file))]))
+            value: ["file": .string(file), "digest": .string(digest(of: file))]))
       }
     }
     try writeFileAtomically(

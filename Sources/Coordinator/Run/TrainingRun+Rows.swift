@@ -59,29 +59,24 @@ extension TrainingRun {
   func completeRows(
     _ step: inout StepRows, groups: [[Int]], communicator: borrowing Communicator
   ) throws {
-    var own: [PairReference] = []
-    stopwatch.measure(.reference) {
-      for group in stride(from: rank, to: groups.count, by: rankCount) {
-        let rows = groups[group].map { step.rows[$0] }.filter { !$0.isDropped }
-        if rows.isEmpty { continue }
-        let sums: [[Double]]
-        if configuration.objective.revkl > 0, rows.contains(where: { $0.route == .offline }) {
-          let forward = worker.referenceForward(of: rows.map(\.family))
-          sums = forward.sums
-          step.references[group] = forward.rows
-        } else {
-          sums = worker.referenceLogProbabilities(of: rows.map(\.family))
-        }
-        own += zip(rows, sums).map {
-          PairReference(index: $0.index, first: $1[0], second: $1[1])
-        }
-      }
+    var rows = step.rows
+    var references: [Int: ReferenceRows] = [:]
+    // RevKL compares whole distributions: its groups go through the reference in any case.
+    func needsReference(_ group: Int) -> Bool {
+      configuration.objective.revkl > 0
+        && groups[group].contains { step.rows[$0].route == .offline && !step.rows[$0].isDropped }
     }
-    let all = try stopwatch.measure(.wait) { try communicator.allGather(own) }
-    for reference in all.joined() {
-      step.rows[reference.index].referenceFirst = reference.first
-      step.rows[reference.index].referenceSecond = reference.second
+    try setReferences(
+      of: &rows, batches: groups, isCached: { !needsReference($0) }, communicator: communicator
+    ) { group, rows in
+      let families = rows.map(\.family)
+      guard needsReference(group) else { return worker.referenceLogProbabilities(of: families) }
+      let forward = worker.referenceForward(of: families)
+      references[group] = forward.rows
+      return forward.sums
     }
+    step.rows = rows
+    step.references = references
     setBaselines(&step)
   }
 

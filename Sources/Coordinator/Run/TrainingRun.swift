@@ -46,6 +46,8 @@ final class TrainingRun {
   var pendingRollouts: [Int: [Rollout]] = [:]
   /// Tokens generated in the current step.
   var generatedTokens = 0
+  /// The cache of the reference's log-probabilities, on rank 0 where the run file asks for one.
+  let referenceCache: ReferenceCache?
   /// Reference log-probabilities of the evaluation pairs, which never change.
   var evaluationReference: [PairReference] = []
   var stopwatch = Stopwatch()
@@ -96,6 +98,8 @@ final class TrainingRun {
       others: sources.oracleModels, precision: precision, hasGradient: true,
       communicator: communicator)
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
+    referenceCache = try sources.referenceCache(
+      digests: inputDigests, precision: precision, compute: compute, communicator: communicator)
     oracle = try sources.oracle(memory, compute: compute)
     slices = OptimizerState.slices(
       floatCount: memory.trained.count, rankCount: communicator.size)
