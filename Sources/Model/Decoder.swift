@@ -13,6 +13,9 @@ public final class Decoder {
   /// Bytes that activations kept for a backward may take; beyond it a layer's are computed again from
   /// its input, with the same bits.
   public var activationLimit = Int.max
+  /// Bytes of logits that are kept for a backward, not to be changed before it; beyond it they are
+  /// computed again slice by slice, with the same bits.
+  public var logitsLimit = 1 << 29
   /// Each layer's input (T, C), and behind them the last layer's output; two in turn where no backward
   /// follows.
   var inputs: [FloatBuffer] = []

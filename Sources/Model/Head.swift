@@ -35,10 +35,6 @@ final class HeadRows {
 }
 
 extension Decoder {
-  /// Bytes of logits that are kept for the backward; beyond it they are computed again, with the same
-  /// bits.
-  static let logitsLimit = 1 << 29
-
   /// Log-probabilities of a batch's completion tokens.
   ///
   /// - Parameters:
@@ -103,14 +99,14 @@ extension Decoder {
 
   /// Whether the logits of all rows are kept between forward and backward.
   func keepsLogits(_ head: HeadRows) -> Bool {
-    4 * head.rows * configuration.vocabularySize <= Decoder.logitsLimit
+    4 * head.rows * configuration.vocabularySize <= logitsLimit
   }
 
   /// Room for the logits of the head's rows: all of them if they are kept, else some slices' at a time.
   func headLogits(_ head: HeadRows) -> SlicedLogits {
     var tokens = configuration.vocabularySize
     if !keepsLogits(head) {
-      let slices = Decoder.logitsLimit / 4 / (head.rows * VocabularySlices.width)
+      let slices = logitsLimit / 4 / (head.rows * VocabularySlices.width)
       tokens = min(max(1, slices) * VocabularySlices.width, tokens)
     }
     return slicedLogits(rows: head.rows, tokens: tokens)

@@ -19,7 +19,6 @@ import Testing
 
   @Test(arguments: [
     (["method=reward", "sail=", "adapter.rank=8"], "adapter with method: reward"),
-    (["precision=bf16"], "precision: bf16"),
     (["memory=6GB"], "memory: 6GB"),
   ])
   func refusedByName(overrides: [String], setting: String) throws {
@@ -28,7 +27,8 @@ import Testing
   }
 
   @Test(arguments: [
-    [], ["reference_cache=c"], ["oracle={model: x}"], ["generation.missing_eos_penalty=1"],
+    [], ["precision=bf16"], ["reference_cache=c"], ["oracle={model: x}"],
+    ["generation.missing_eos_penalty=1"],
     ["sail.baseline=none"], ["sail.baseline=previous"],
     ["optimizer.name=sgd", "optimizer.momentum=0.9"],
     ["data.template=plain"], ["data.template=llama3"], ["data.format=ultrafeedback"],

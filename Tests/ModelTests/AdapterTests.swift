@@ -26,9 +26,7 @@ private final class AdaptedModel {
   }
 
   var weights: DecoderWeights {
-    let base = model.weights
-    return DecoderWeights(
-      configuration: base.configuration, table: base.table, base: base.base,
+    model.weights(
       adapter: AdapterWeights(configuration: configuration, table: table, base: memory.base))
   }
 

@@ -39,9 +39,10 @@ import Testing
   }
 
   /// A prompt computed once for its completions gives what each sequence gives alone.
-  @Test(arguments: Setting.all) func packedEqualsAlone(_ setting: Setting) throws {
+  @Test(arguments: Setting.all, Precision.allCases)
+  func packedEqualsAlone(_ setting: Setting, _ precision: Precision) throws {
     let model = try TinyModel(.untied)
-    let decoder = model.decoder(setting.compute())
+    let decoder = model.decoder(setting.compute(), precision)
     let families = [
       PromptFamily(
         prompt: randomTokens(70, below: 37, seed: 10),
@@ -64,7 +65,9 @@ import Testing
     if setting.usesOneDNN && hasInvariantKernels {
       expectEqual(packed, alone, "where products are invariant, in every bit")
     } else {
-      #expect(zip(packed, alone).allSatisfy { abs($0.0 - $0.1) < 1e-5 })
+      // A last bit of f32 may be one of bf16.
+      let tolerance = precision == .f32 ? 1e-5 : 0.05
+      #expect(zip(packed, alone).allSatisfy { abs($0.0 - $0.1) < tolerance })
     }
   }
 
@@ -85,7 +88,7 @@ import Testing
     expectEqual(decoder.forward(small, keepsActivations: true).map(\.logProbability), first)
     let fresh = model.decoder(Compute(threadCount: 1))
     expectEqual(fresh.forward(large, keepsActivations: true).map(\.logProbability), second)
-    #expect(second.count == 300, "more than one chunk of the vocabulary projection")
+    #expect(second.count == 300, "more than one block of the vocabulary projection")
   }
 
   @Test func nothingToPredict() throws {

@@ -85,18 +85,18 @@ extension ReferenceDecoder {
     }
   }
 
-  /// Chunks of the vocabulary projection with and without a penalty.
-  @Test func severalChunks() throws {
+  /// Blocks of 256 rows of the vocabulary projection with and without a penalty.
+  @Test func severalBlocks() throws {
     let families = [
       PromptFamily(
         prompt: randomTokens(6, below: 37, seed: 14),
-        completions: [Decoder.headChunk + 9, 40].map {
+        completions: [256 + 9, 40].map {
           randomTokens($0, below: 37, seed: UInt64($0))
         })
     ]
     let pair = try Pair(.tied, families)
     let count = pair.batch.targets.count
-    for kept in [0..<20, Decoder.headChunk + 4..<count] {
+    for kept in [0..<20, 256 + 4..<count] {
       let penalties = (0..<count).map { kept.contains($0) ? Float(0.5) : 0 }
       try expectSlope(
         pair, mixedCoefficients(count), penalties, Compute(threadCount: 2), seeds: 1)

@@ -191,8 +191,16 @@ private func exact(_ completion: Completion) -> String {
     .enabled(if: hasInvariantKernels, "only where products are invariant"),
     arguments: TinySizes.all, [1, 2])
   func neighboursChangeNoBit(_ sizes: TinySizes, threadCount: Int) throws {
+    for precision in Precision.allCases {
+      try expectNoNeighbours(sizes, threadCount: threadCount, precision)
+    }
+  }
+
+  private func expectNoNeighbours(
+    _ sizes: TinySizes, threadCount: Int, _ precision: Precision
+  ) throws {
     let model = try TinyModel(sizes)
-    let decoder = model.decoder(Compute(threadCount: threadCount))
+    let decoder = model.decoder(Compute(threadCount: threadCount), precision)
     let all = (0..<(threadCount == 1 ? 40 : 20)).map {
       GenerationRequest(
         prompt: randomTokens(1 + $0 % 9, below: sizes.vocabulary, seed: UInt64($0)),

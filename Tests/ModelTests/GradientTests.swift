@@ -67,8 +67,8 @@ private struct Check {
     }
   }
 
-  /// More predictions than a chunk of the vocabulary projection, more rows than a tile.
-  @Test func severalChunksAndTiles() throws {
+  /// More predictions than a block of the vocabulary projection, more rows than a tile.
+  @Test func severalBlocksAndTiles() throws {
     let families = [
       PromptFamily(
         prompt: randomTokens(66, below: 37, seed: 14),
@@ -96,10 +96,23 @@ private struct Check {
   /// The ordered sum over groups: adding to a sum equals finishing this group first, in every bit.
   @Test(arguments: [TinySizes.untied, .tied], Setting.all)
   func addingEqualsAddingAfterwards(_ sizes: TinySizes, _ setting: Setting) throws {
+    for precision in Precision.allCases {
+      try expectAdding(sizes, setting, precision)
+    }
+  }
+
+  private func expectAdding(
+    _ sizes: TinySizes, _ setting: Setting, _ precision: Precision
+  ) throws {
     let model = try TinyModel(sizes)
-    let decoder = model.decoder(setting.compute())
+    let decoder = model.decoder(setting.compute(), precision)
     let backward = DecoderBackward(decoder)
-    let first = PackedBatch(twoFamilies(below: 37))
+    // Tokens that come up again and again, in prompts and completions, with one that comes up once.
+    let first = PackedBatch(
+      twoFamilies(below: 37) + [
+        PromptFamily(
+          prompt: [3, 3, 3, 5, 3, 0], completions: [[3, 3, 5, 3], [5, 5, 5, 36, 3, 0, 0, 3]])
+      ])
     let second = PackedBatch([
       PromptFamily(
         prompt: randomTokens(9, below: 37, seed: 17),

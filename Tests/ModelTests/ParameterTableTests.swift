@@ -29,14 +29,19 @@ import Testing
   @Test(arguments: TinySizes.all) func nothingOverlaps(_ sizes: TinySizes) throws {
     let table = ParameterTable(try sizes.configuration())
     var end = 0
-    for parameter in table.parameters {
+    for parameter in table.parameters.sorted(by: { $0.offset < $1.offset }) {
       #expect(parameter.offset >= end, "\(parameter.name)")
       #expect(parameter.offset - end < 16)
       // A block starts on a multiple of 16; what shares a product follows without a gap.
       #expect(parameter.offset % 16 == 0 || parameter.offset == end)
+      // Matrices come first, so that a bf16 copy is of the first part.
+      let isMatrix = parameter.shape.count == 2
+      #expect(isMatrix == (parameter.offset < table.matrixCount), "\(parameter.name)")
+      #expect(isMatrix == (parameter.offset + parameter.count <= table.matrixCount))
       end = parameter.offset + parameter.count
     }
-    #expect(end == table.floatCount)
+    #expect(table.floatCount - end < 16 && table.floatCount >= end)
+    #expect(table.matrixCount % 16 == 0 && table.matrixCount < table.floatCount)
     let places = Dictionary(uniqueKeysWithValues: table.parameters.map { ($0.name, $0) })
     for index in 0..<sizes.layers {
       let prefix = "model.layers.\(index)."
@@ -86,7 +91,7 @@ import Testing
       var result = [Float](repeating: 0, count: table.floatCount)
       result.withUnsafeMutableBufferPointer { buffer in
         guard let base = buffer.baseAddress else { return }
-        initializeWeights(base, table: table, configuration: configuration, seed: seed)
+        table.initialize(base, configuration: configuration, seed: seed)
       }
       return result
     }
@@ -97,16 +102,26 @@ import Testing
     for partCount in [2, 3, 7] {
       let pool = ThreadPool(threadCount: 2)
       var parts = [Float](repeating: 0, count: table.floatCount)
+      var written = [Int](repeating: 0, count: table.floatCount)
       parts.withUnsafeMutableBufferPointer { buffer in
-        guard let base = buffer.baseAddress else { return }
-        for part in (0..<partCount).reversed() {
-          initializeWeights(
-            base, table: table, configuration: configuration, seed: 3, part: part, of: partCount,
-            pool: pool)
+        written.withUnsafeMutableBufferPointer { counts in
+          for part in (0..<partCount).reversed() {
+            initializeWeights(
+              table: table, configuration: configuration, seed: 3, part: part, of: partCount,
+              pool: pool
+            ) { floats, offset in
+              for (index, value) in floats.enumerated() {
+                buffer[offset + index] = value
+                counts[offset + index] += 1
+              }
+            }
+          }
         }
       }
       pool.shutDown()
       expectEqual(parts, found, "\(partCount) parts")
+      #expect(written.allSatisfy { $0 <= 1 }, "no place is given twice")
+      #expect(written.reduce(0, +) == table.parameterCount)
     }
     var seen: [Float] = []
     for parameter in table.parameters {

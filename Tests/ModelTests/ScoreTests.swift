@@ -156,8 +156,10 @@ private let families = [
     let configuration = try RewardSizes.all[0].sizes.configuration()
     let table = ParameterTable(configuration)
     let (all, head) = (FloatBuffer(count: table.floatCount), FloatBuffer(count: table.floatCount))
-    initializeWeights(all.base, table: table, configuration: configuration, seed: 5)
-    initializeHead(head.base, table: table, configuration: configuration, seed: 5)
+    table.initialize(all.base, configuration: configuration, seed: 5)
+    initializeHead(table: table, configuration: configuration, seed: 5) { floats, offset in
+      for (index, value) in floats.enumerated() { head.base[offset + index] = value }
+    }
     #expect(table.headParameters.map { table.parameters[$0].name } == ["score.weight"])
     for index in 0..<table.floatCount {
       #expect(head.base[index] == (index < table.head ? 0 : all.base[index]))

@@ -96,6 +96,7 @@ final class TinyModel {
   let configuration: DecoderConfiguration
   let table: ParameterTable
   private let memory: FloatBuffer
+  private let rounded: FloatBuffer
 
   init(_ sizes: TinySizes, seed: UInt64 = 7) throws {
     configuration = try sizes.configuration()
@@ -111,13 +112,31 @@ final class TinyModel {
         memory.base[parameter.offset + index] = Float(value)
       }
     }
+    rounded = FloatBuffer(count: (table.matrixCount + 1) / 2)
+    roundToBF16(memory.base, to: halves, count: table.matrixCount)
   }
 
-  var weights: DecoderWeights {
-    DecoderWeights(configuration: configuration, table: table, base: memory.base)
+  private var halves: UnsafeMutablePointer<UInt16> {
+    UnsafeMutableRawPointer(rounded.base).assumingMemoryBound(to: UInt16.self)
   }
 
-  func decoder(_ compute: Compute) -> Decoder { Decoder(weights: weights, compute: compute) }
+  func weights(
+    _ precision: Precision = .f32, adapter: AdapterWeights? = nil
+  ) -> DecoderWeights {
+    switch precision {
+    case .f32:
+      DecoderWeights(
+        configuration: configuration, table: table, base: memory.base, adapter: adapter)
+    case .bf16:
+      DecoderWeights(
+        configuration: configuration, table: table, rounded: halves,
+        vectors: memory.base + table.matrixCount, adapter: adapter)
+    }
+  }
+
+  func decoder(_ compute: Compute, _ precision: Precision = .f32) -> Decoder {
+    Decoder(weights: weights(precision), compute: compute)
+  }
 
   /// The weights in Double, in the table's places.
   var numbers: [Double] { (0..<table.floatCount).map { Double(memory.base[$0]) } }

@@ -7,9 +7,18 @@ import Testing
   /// library.
   @Test(arguments: TinySizes.all, [true, false])
   func threadsChangeNoBit(_ sizes: TinySizes, usesOneDNN: Bool) throws {
+    for precision in Precision.allCases {
+      try expectSameBits(sizes, usesOneDNN: usesOneDNN, precision)
+    }
+  }
+
+  private func expectSameBits(
+    _ sizes: TinySizes, usesOneDNN: Bool, _ precision: Precision
+  ) throws {
     let model = try TinyModel(sizes)
     func results(_ threadCount: Int) -> [[UInt64]] {
-      let decoder = model.decoder(Compute(threadCount: threadCount, usesOneDNN: usesOneDNN))
+      let decoder = model.decoder(
+        Compute(threadCount: threadCount, usesOneDNN: usesOneDNN), precision)
       let backward = DecoderBackward(decoder)
       var found: [[UInt64]] = []
       for families in [
@@ -48,7 +57,7 @@ import Testing
     let two = results(2)
     #expect(one.count == two.count)
     for (index, (found, expected)) in zip(two, one).enumerated() {
-      expectEqual(found, expected, "result \(index)")
+      expectEqual(found, expected, "\(precision), result \(index)")
     }
   }
 }

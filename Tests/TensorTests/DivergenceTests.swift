@@ -43,23 +43,12 @@ extension Reference {
 }
 
 @Suite struct DivergenceTests {
-  private func divergences(
-    _ compute: Compute, _ logits: Operand, _ reference: Operand, _ coefficients: [Float]
-  ) -> [Double] {
-    var result = [Double](repeating: 777, count: logits.rows)
-    withExtendedLifetime((logits, reference)) {
-      compute.divergences(
-        logits.matrix, reference: reference.matrix, coefficients: coefficients, into: &result)
-    }
-    return result
-  }
-
   @Test(arguments: Setting.twoThreads) func divergencesAreTheFormulas(_ setting: Setting) {
     let compute = setting.compute()
     for columns in columnCounts {
       let rows = Rows(columns: columns)
-      let (logits, reference) = (Operand(rows.logits), Operand(rows.reference))
-      let found = divergences(compute, logits, reference, rows.kappas)
+      let (logits, reference) = (TableHead(rows.logits), TableHead(rows.reference))
+      let found = logits.divergences(compute, from: reference, coefficients: rows.kappas)
       for row in 0..<4 {
         let expected = Reference.divergence(
           of: Reference.row(rows.logits, row), from: Reference.row(rows.reference, row))
@@ -70,8 +59,8 @@ extension Reference {
           #expect(columns == 1 ? found[row] == 0 : expected > 0.1)
         }
       }
-      #expect(logits.table.values == rows.logits.values, "logits are read only")
-      #expect(reference.table.values == rows.reference.values, "the reference is read only")
+      #expect(logits.logits.values == rows.logits.values, "logits are read only")
+      #expect(reference.logits.values == rows.reference.values, "the reference is read only")
     }
   }
 
@@ -79,8 +68,9 @@ extension Reference {
     let compute = Compute(threadCount: 1)
     for columns in columnCounts {
       for deviation in [1.0, 30] {
-        let rows = Operand(Table(rows: 3, columns: columns, seed: 162, deviation: deviation))
-        #expect(divergences(compute, rows, rows, [1, 1, 1]) == [0, 0, 0])
+        let rows = TableHead(Table(rows: 3, columns: columns, seed: 162, deviation: deviation))
+        #expect(
+          rows.divergences(compute, from: rows, coefficients: [1, 1, 1]) == [0, 0, 0])
       }
     }
     // Only differences of logits count: a row shifted as a whole is the same distribution.
@@ -89,7 +79,8 @@ extension Reference {
     for column in 0..<9 { shifted[0, column] = row[0, column].rounded() + 8 }
     var plain = shifted
     for column in 0..<9 { plain[0, column] -= 8 }
-    #expect(divergences(compute, Operand(plain), Operand(shifted), [1]) == [0])
+    let (head, other) = (TableHead(plain), TableHead(shifted))
+    #expect(head.divergences(compute, from: other, coefficients: [1]) == [0])
   }
 
   /// Logits from −80 to 80: shares down to e⁻¹⁶⁰, divergences up to 160.
@@ -103,7 +94,8 @@ extension Reference {
       logits[1, 0] = 80
       reference[1, 0] = 80
       for column in 0..<columns { reference[2, column] = column % 2 == 0 ? 80 : -80 }
-      let found = divergences(compute, Operand(logits), Operand(reference), [1, 1, 1])
+      let (head, other) = (TableHead(logits), TableHead(reference))
+      let found = head.divergences(compute, from: other, coefficients: [1, 1, 1])
       for row in 0..<3 {
         let expected = Reference.divergence(
           of: Reference.row(logits, row), from: Reference.row(reference, row))
@@ -118,10 +110,10 @@ extension Reference {
     for columns in columnCounts {
       for deviation in [2.0, 30] {
         let rows = Rows(columns: columns, deviation: deviation)
-        let (gradient, reference) = (Operand(rows.logits), Operand(rows.reference))
-        compute.logSoftmaxAndDivergenceBackward(
-          inPlace: gradient.matrix, targets: rows.targets, coefficients: rows.coefficients,
-          reference: reference.matrix, divergenceCoefficients: rows.kappas)
+        let (head, reference) = (TableHead(rows.logits), TableHead(rows.reference))
+        let gradient = head.gradient(
+          compute, targets: rows.targets, coefficients: rows.coefficients,
+          reference: (reference, rows.kappas))
         var expected = rows.logits
         for row in 0..<4 {
           let line = Reference.row(rows.logits, row)
@@ -134,10 +126,8 @@ extension Reference {
             expected[row, column] = c * (hit - p) + kappa * (p - r)
           }
         }
-        expectClose(gradient, expected, tolerance: 1e-6, "\(columns) columns")
-        // A row without a penalty does not look at the reference.
-        #expect(reference.isGuardIntact)
-        #expect(Reference.row(reference.table, 1) == Reference.row(rows.reference, 1))
+        expectClose(Operand(gradient), expected, tolerance: 1e-6, "\(columns) columns")
+        #expect(reference.logits.values == rows.reference.values, "the reference is read only")
       }
     }
   }
@@ -146,15 +136,13 @@ extension Reference {
   @Test func aRowWithoutCoefficientIgnoresTheReference() {
     let compute = Compute(threadCount: 1)
     let logits = Table(rows: 2, columns: 300, seed: 164)
-    let nothing = Operand(logits.filled(.nan))
-    #expect(divergences(compute, Operand(logits), nothing, [0, 0]) == [0, 0])
-    let (both, plain) = (Operand(logits), Operand(logits))
-    compute.logSoftmaxAndDivergenceBackward(
-      inPlace: both.matrix, targets: [4, 299], coefficients: [0.5, -2], reference: nothing.matrix,
-      divergenceCoefficients: [0, 0])
-    compute.logSoftmaxBackward(inPlace: plain.matrix, targets: [4, 299], coefficients: [0.5, -2])
-    expectEqual(both.bits, plain.bits, "the same as without a penalty")
-    #expect(nothing.floats.allSatisfy { $0.isNaN })
+    let (head, nothing) = (TableHead(logits), TableHead(logits.filled(.nan)))
+    #expect(head.divergences(compute, from: nothing, coefficients: [0, 0]) == [0, 0])
+    let both = head.gradient(
+      compute, targets: [4, 299], coefficients: [0.5, -2], reference: (nothing, [0, 0]))
+    let plain = head.gradient(compute, targets: [4, 299], coefficients: [0.5, -2])
+    expectEqual(both.values, plain.values, "the same as without a penalty")
+    #expect(nothing.logits.values.allSatisfy { $0.isNaN })
   }
 
   @Test(arguments: Setting.twoThreads) func backwardAgreesWithFiniteDifferences(_ setting: Setting)
@@ -162,11 +150,11 @@ extension Reference {
     let compute = setting.compute()
     for columns in columnCounts where columns > 1 {
       let rows = Rows(columns: columns)
-      let (gradient, reference) = (Operand(rows.logits), Operand(rows.reference))
-      compute.logSoftmaxAndDivergenceBackward(
-        inPlace: gradient.matrix, targets: rows.targets, coefficients: rows.coefficients,
-        reference: reference.matrix, divergenceCoefficients: rows.kappas)
-      expectGradient(gradient.table, at: rows.logits, "\(columns) columns", of: rows.value)
+      let (head, reference) = (TableHead(rows.logits), TableHead(rows.reference))
+      let gradient = head.gradient(
+        compute, targets: rows.targets, coefficients: rows.coefficients,
+        reference: (reference, rows.kappas))
+      expectGradient(gradient, at: rows.logits, "\(columns) columns", of: rows.value)
     }
   }
 }

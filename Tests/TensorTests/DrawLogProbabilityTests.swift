@@ -11,10 +11,8 @@ import Testing
     _ rule: SamplingRule, _ logits: Table, on setting: Setting
   ) -> [SampledToken] {
     let random = KeyedRandom(seed: 31, purpose: .sampling)
-    let operand = Operand(logits)
-    return setting.compute().sample(
-      operand.matrix, rule: rule,
-      uniforms: (0..<logits.rows).map { random.uniform(step: 1, row: $0) })
+    return TableLogits(logits).sample(
+      setting.compute(), rule, (0..<logits.rows).map { random.uniform(step: 1, row: $0) })
   }
 
   private func logits(_ columns: Int) -> Table {

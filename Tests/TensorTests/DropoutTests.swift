@@ -11,7 +11,7 @@ import Testing
     let x = Table(rows: 90, columns: 101, seed: 40)
     let (input, output) = (Operand(x), Operand(rows: 90, columns: 101))
     let draws = DropoutDraws(probability: 0.25, seed: 7, step: 3)
-    compute.dropout(input.matrix, draws: draws, keys: keys(88), layer: 5, into: output.matrix)
+    compute.dropout(input.operand, draws: draws, keys: keys(88), layer: 5, into: output.operand)
     let scale: Float = 1 / 0.75
     let floats = Array(zip(input.floats, output.floats))
     #expect(floats.allSatisfy { $1 == 0 || $1 == $0 * scale })
@@ -23,7 +23,7 @@ import Testing
 
     func mask(_ draws: DropoutDraws, _ keys: [DropoutKey], _ layer: UInt32) -> [Bool] {
       let result = Operand(rows: 90, columns: 101)
-      compute.dropout(input.matrix, draws: draws, keys: keys, layer: layer, into: result.matrix)
+      compute.dropout(input.operand, draws: draws, keys: keys, layer: layer, into: result.operand)
       return result.floats.map { $0 == 0 }
     }
     let first = output.floats.map { $0 == 0 }
@@ -47,7 +47,7 @@ import Testing
     let x = Table(rows: 5, columns: 4, seed: 42)
     let (wideOperand, xOperand) = (Operand(wide), Operand(x))
     let copy = Operand(rows: 5, columns: 4)
-    compute.copyColumns(of: wideOperand.matrix, first: 6, scale: 0.5, into: copy.matrix)
+    compute.copyColumns(of: wideOperand.operand, first: 6, scale: 0.5, into: copy.operand)
     var expected = Table(rows: 5, columns: 4)
     for row in 0..<5 { for column in 0..<4 { expected[row, column] = wide[row, 6 + column] / 2 } }
     expectClose(copy, expected)

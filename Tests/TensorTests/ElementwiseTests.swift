@@ -12,7 +12,7 @@ private let shapes = [
       let gateUp = Table(rows: rows, columns: 2 * width, seed: 50, deviation: 3)
       let result = Operand(rows: rows, columns: width)
       let operand = Operand(gateUp)
-      compute.swiGLU(operand.matrix, into: result.matrix)
+      compute.swiGLU(operand.operand, into: result.operand)
       expectClose(result, Reference.swiGLU(gateUp), tolerance: 1e-6, "\(rows) × \(width)")
       #expect(operand.table.values == gateUp.values, "the input is read only")
     }
@@ -29,9 +29,12 @@ private let shapes = [
     }
     let operand = Operand(gateUp)
     let result = Operand(rows: 1, columns: gates.count)
-    compute.swiGLU(operand.matrix, into: result.matrix)
+    compute.swiGLU(operand.operand, into: result.operand)
     let dActivation = Operand(rows: 1, columns: gates.count, filledWith: 1)
-    compute.swiGLUBackward(dActivation.matrix, inPlace: operand.matrix)
+    let again = Operand(rows: 1, columns: gates.count)
+    compute.swiGLUBackward(
+      dActivation.matrix, inPlace: operand.operand, activation: again.operand)
+    expectEqual(again.bits, result.bits, "the activation again")
     for (index, gate) in gates.enumerated() {
       let expected = gate < -50 ? 0 : Reference.silu(gate)
       let found = result.table[0, index]
@@ -51,7 +54,13 @@ private let shapes = [
       let dActivation = Table(rows: rows, columns: width, seed: 52)
       let gradient = Operand(gateUp)
       let operand = Operand(dActivation)
-      compute.swiGLUBackward(operand.matrix, inPlace: gradient.matrix)
+      let (activation, again) = (
+        Operand(rows: rows, columns: width), Operand(rows: rows, columns: width)
+      )
+      compute.swiGLU(gradient.operand, into: activation.operand)
+      compute.swiGLUBackward(
+        operand.matrix, inPlace: gradient.operand, activation: again.operand)
+      expectEqual(again.bits, activation.bits, "the activation again")
       expectGradient(gradient.table, at: gateUp, "\(rows) × \(width)") {
         inner(dActivation, Reference.swiGLU($0))
       }

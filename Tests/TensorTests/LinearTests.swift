@@ -21,48 +21,60 @@ private struct Shape: Sendable {
 }
 
 @Suite struct LinearTests {
-  @Test(arguments: Setting.all) func forwardIsTheProduct(_ setting: Setting) {
+  @Test(arguments: Setting.all, Precision.allCases)
+  func forwardIsTheProduct(_ setting: Setting, _ precision: Precision) {
     let compute = setting.compute()
     for shape in Shape.all {
-      let x = Table(rows: shape.rows, columns: shape.inner, seed: 1)
-      let w = Table(rows: shape.outer, columns: shape.inner, seed: 2)
+      let x = Table(rows: shape.rows, columns: shape.inner, seed: 1).rounded(precision)
+      let w = Table(rows: shape.outer, columns: shape.inner, seed: 2).rounded(precision)
       let y = Operand(rows: shape.rows, columns: shape.outer)
-      let (xOperand, wOperand) = (Operand(x), Operand(w))
-      compute.linear(xOperand.matrix, wOperand.matrix, into: y.matrix)
+      let (xOperand, wOperand) = (Operand(x, precision), Operand(w, precision))
+      compute.linear(xOperand.operand, wOperand.operand, into: y.operand)
       expectClose(y, Reference.linear(x, w), "\(shape)")
+      // A result in bf16 is this one, rounded once.
+      let rounded = Operand(rows: shape.rows, columns: shape.outer, .bf16)
+      compute.linear(xOperand.operand, wOperand.operand, into: rounded.operand)
+      expectEqual(rounded.floats, y.floats.map { widened(nearestBF16($0)) }, "\(shape)")
+      #expect(rounded.isGuardIntact)
     }
   }
 
-  @Test(arguments: Setting.all) func inputGradientIsTheProduct(_ setting: Setting) {
+  @Test(arguments: Setting.all, Precision.allCases)
+  func inputGradientIsTheProduct(_ setting: Setting, _ precision: Precision) {
     let compute = setting.compute()
     for shape in Shape.all {
-      let dy = Table(rows: shape.rows, columns: shape.outer, seed: 3)
-      let w = Table(rows: shape.outer, columns: shape.inner, seed: 4)
+      let dy = Table(rows: shape.rows, columns: shape.outer, seed: 3).rounded(precision)
+      let w = Table(rows: shape.outer, columns: shape.inner, seed: 4).rounded(precision)
       let old = Table(rows: shape.rows, columns: shape.inner, seed: 5)
       let overwritten = Operand(rows: shape.rows, columns: shape.inner)
       let added = Operand(old)
-      let (dyOperand, wOperand) = (Operand(dy), Operand(w))
-      compute.linearInputGradient(dyOperand.matrix, wOperand.matrix, into: overwritten.matrix)
+      let (dyOperand, wOperand) = (Operand(dy, precision), Operand(w, precision))
+      compute.linearInputGradient(dyOperand.operand, wOperand.operand, into: overwritten.operand)
       compute.linearInputGradient(
-        dyOperand.matrix, wOperand.matrix, into: added.matrix, accumulates: true)
+        dyOperand.operand, wOperand.operand, into: added.operand, accumulates: true)
       let reference = Reference.inputGradient(dy, w)
       expectClose(overwritten, reference, "\(shape)")
       expectClose(added, sum(old, reference), "\(shape), added")
+      let rounded = Operand(rows: shape.rows, columns: shape.inner, .bf16)
+      compute.linearInputGradient(dyOperand.operand, wOperand.operand, into: rounded.operand)
+      expectEqual(
+        rounded.floats, overwritten.floats.map { widened(nearestBF16($0)) }, "\(shape)")
     }
   }
 
-  @Test(arguments: Setting.all) func weightGradientIsAddedOnce(_ setting: Setting) {
+  @Test(arguments: Setting.all, Precision.allCases)
+  func weightGradientIsAddedOnce(_ setting: Setting, _ precision: Precision) {
     let compute = setting.compute()
     for shape in Shape.all {
       let rows = (shape.rows + 31) / 32 * 32
-      let dy = Table(rows: rows, columns: shape.outer, seed: 6)
-      let x = Table(rows: rows, columns: shape.inner, seed: 7)
+      let dy = Table(rows: rows, columns: shape.outer, seed: 6).rounded(precision)
+      let x = Table(rows: rows, columns: shape.inner, seed: 7).rounded(precision)
       let old = Table(rows: shape.outer, columns: shape.inner, seed: 8)
       let dw = Operand(old)
       let product = Operand(rows: shape.outer, columns: shape.inner, filledWith: 0)
-      let (dyOperand, xOperand) = (Operand(dy), Operand(x))
-      compute.linearWeightGradient(dyOperand.matrix, xOperand.matrix, addingTo: dw.matrix)
-      compute.linearWeightGradient(dyOperand.matrix, xOperand.matrix, addingTo: product.matrix)
+      let (dyOperand, xOperand) = (Operand(dy, precision), Operand(x, precision))
+      compute.linearWeightGradient(dyOperand.operand, xOperand.operand, addingTo: dw.matrix)
+      compute.linearWeightGradient(dyOperand.operand, xOperand.operand, addingTo: product.matrix)
       expectClose(dw, sum(old, Reference.weightGradient(dy, x)), "\(shape)")
       let sums = zip(old.values, product.floats).map { (Float($0) + $1).bitPattern }
       expectEqual(dw.bits, sums, "\(shape): not the product, then one addition")
@@ -70,39 +82,41 @@ private struct Shape: Sendable {
   }
 
   /// The ordered sum over groups rests on this: acc ← acc + group's sum, in every bit.
-  @Test(arguments: Setting.all) func weightGradientIsProductThenAdditionAtRealSizes(
-    _ setting: Setting
+  @Test(arguments: Setting.all, Precision.allCases)
+  func weightGradientIsProductThenAdditionAtRealSizes(
+    _ setting: Setting, _ precision: Precision
   ) {
     let compute = setting.compute()
     for (rows, outer, inner) in [
       (32, 1024, 1024), (96, 2816, 128), (512, 256, 320), (1024, 64, 64), (4096, 16, 16),
       (4096, 96, 48), (256, 37, 16), (2048, 8, 8),
     ] {
-      let dy = Operand(Table(rows: rows, columns: outer, seed: 61))
-      let x = Operand(Table(rows: rows, columns: inner, seed: 62))
+      let dy = Operand(Table(rows: rows, columns: outer, seed: 61), precision)
+      let x = Operand(Table(rows: rows, columns: inner, seed: 62), precision)
       let old = Table(rows: outer, columns: inner, seed: 63, deviation: 30)
       let dw = Operand(old)
       let product = Operand(rows: outer, columns: inner, filledWith: 0)
-      compute.linearWeightGradient(dy.matrix, x.matrix, addingTo: dw.matrix)
-      compute.linearWeightGradient(dy.matrix, x.matrix, addingTo: product.matrix)
+      compute.linearWeightGradient(dy.operand, x.operand, addingTo: dw.matrix)
+      compute.linearWeightGradient(dy.operand, x.operand, addingTo: product.matrix)
       let sums = zip(old.values, product.floats).map { (Float($0) + $1).bitPattern }
       expectEqual(dw.bits, sums, "\(rows) rows, \(outer) × \(inner)")
     }
   }
 
   /// Rows of zeros behind the last token must not change a weight gradient.
-  @Test(arguments: Setting.all) func zeroRowsChangeNoBitOfAWeightGradient(_ setting: Setting) {
+  @Test(arguments: Setting.all, Precision.allCases)
+  func zeroRowsChangeNoBitOfAWeightGradient(_ setting: Setting, _ precision: Precision) {
     let compute = setting.compute()
     for (rows, outer, inner) in [(32, 48, 16), (96, 37, 24), (128, 64, 128)] {
       var dy = Table(rows: rows + 64, columns: outer, seed: 64)
       for index in rows * outer..<dy.values.count { dy.values[index] = 0 }
       let x = Table(rows: rows + 64, columns: inner, seed: 65)
-      let (dyOperand, xOperand) = (Operand(dy), Operand(x))
+      let (dyOperand, xOperand) = (Operand(dy, precision), Operand(x, precision))
       let short = Operand(rows: outer, columns: inner, filledWith: 0)
       let long = Operand(rows: outer, columns: inner, filledWith: 0)
       compute.linearWeightGradient(
-        dyOperand.matrix.rows(0..<rows), xOperand.matrix.rows(0..<rows), addingTo: short.matrix)
-      compute.linearWeightGradient(dyOperand.matrix, xOperand.matrix, addingTo: long.matrix)
+        dyOperand.operand.rows(0..<rows), xOperand.operand.rows(0..<rows), addingTo: short.matrix)
+      compute.linearWeightGradient(dyOperand.operand, xOperand.operand, addingTo: long.matrix)
       if setting.usesOneDNN && hasInvariantKernels {
         expectEqual(short.bits, long.bits, "\(rows) rows, \(outer) × \(inner)")
       } else {
@@ -111,17 +125,19 @@ private struct Shape: Sendable {
     }
   }
 
-  @Test(arguments: Setting.twoThreads) func gradientsAgreeWithFiniteDifferences(_ setting: Setting)
-  {
+  @Test(arguments: Setting.twoThreads, Precision.allCases)
+  func gradientsAgreeWithFiniteDifferences(_ setting: Setting, _ precision: Precision) {
     let compute = setting.compute()
-    let x = Table(rows: 32, columns: 24, seed: 10)
-    let w = Table(rows: 40, columns: 24, seed: 11)
-    let c = Table(rows: 32, columns: 40, seed: 12)
+    let x = Table(rows: 32, columns: 24, seed: 10).rounded(precision)
+    let w = Table(rows: 40, columns: 24, seed: 11).rounded(precision)
+    let c = Table(rows: 32, columns: 40, seed: 12).rounded(precision)
     let dx = Operand(rows: 32, columns: 24)
     let dw = Operand(rows: 40, columns: 24, filledWith: 0)
-    let (xOperand, wOperand, cOperand) = (Operand(x), Operand(w), Operand(c))
-    compute.linearInputGradient(cOperand.matrix, wOperand.matrix, into: dx.matrix)
-    compute.linearWeightGradient(cOperand.matrix, xOperand.matrix, addingTo: dw.matrix)
+    let (xOperand, wOperand, cOperand) = (
+      Operand(x, precision), Operand(w, precision), Operand(c, precision)
+    )
+    compute.linearInputGradient(cOperand.operand, wOperand.operand, into: dx.operand)
+    compute.linearWeightGradient(cOperand.operand, xOperand.operand, addingTo: dw.matrix)
     expectGradient(dx.table, at: x) { inner(c, Reference.linear($0, w)) }
     expectGradient(dw.table, at: w) { inner(c, Reference.linear(x, $0)) }
   }
@@ -143,10 +159,10 @@ private struct Shape: Sendable {
 
       let gradient = Operand(bias)
       let dy = Operand(y)
-      compute.biasGradient(dy.matrix, addingTo: gradient.base)
+      compute.biasGradient(dy.operand, addingTo: gradient.base)
       expectClose(gradient, sum(bias, Reference.sumOfRows(y)))
       let alone = Operand(rows: 1, columns: columns, filledWith: 0)
-      compute.biasGradient(dy.matrix, addingTo: alone.base)
+      compute.biasGradient(dy.operand, addingTo: alone.base)
       let sums = zip(biasOperand.floats, alone.floats).map { ($0 + $1).bitPattern }
       expectEqual(gradient.bits, sums, "the sum must be finished before it is added")
     }

@@ -8,16 +8,11 @@ private let shapes = [
 
 @Suite struct LogSoftmaxTests {
   private func statistics(
-    _ compute: Compute, _ logits: Operand, _ targets: [Int32]
+    _ compute: Compute, _ logits: TableHead, _ targets: [Int32]
   ) -> [TokenStatistics] {
-    var result = [TokenStatistics](repeating: TokenStatistics(), count: targets.count)
-    result.withUnsafeMutableBufferPointer { buffer in
-      targets.withUnsafeBufferPointer { targets in
-        guard let first = targets.baseAddress, let place = buffer.baseAddress else { return }
-        compute.tokenStatistics(logits.matrix, targets: first, into: place)
-      }
+    logits.sums(compute, targets: targets).prefix(logits.rows).map {
+      $0.statistics(count: logits.tokens)
     }
-    return result
   }
 
   @Test(arguments: Setting.all) func statisticsAreTheFormulas(_ setting: Setting) {
@@ -25,7 +20,7 @@ private let shapes = [
     for (rows, columns) in shapes {
       let logits = Table(rows: rows, columns: columns, seed: 90, deviation: 3)
       let targets = (0..<rows).map { Int32(($0 * 7 + columns - 1) % columns) }
-      let operand = Operand(logits)
+      let operand = TableHead(logits)
       let found = statistics(compute, operand, targets)
       for row in 0..<rows {
         let line = Reference.row(logits, row)
@@ -37,7 +32,7 @@ private let shapes = [
         #expect(abs(found[row].meanLogit - line.reduce(0, +) / Double(columns)) < 2e-6)
         #expect(found[row].isMostLikely == (line[target] == line.max()))
       }
-      #expect(operand.table.values == logits.values, "logits are read only")
+      #expect(operand.logits.values == logits.values, "logits are read only")
     }
   }
 
@@ -49,7 +44,7 @@ private let shapes = [
       logits[row, 2] = shift
       logits[row, 9] = shift + 1
     }
-    let operand = Operand(logits)
+    let operand = TableHead(logits)
     for (target, expected) in [(Int32(2), -log(1 + M_E)), (9, -log(1 + 1 / M_E))] {
       for found in statistics(compute, operand, [target, target, target]) {
         #expect(abs(found.logProbability - expected) < 1e-6)
@@ -68,15 +63,9 @@ private let shapes = [
       let logits = Table(rows: rows, columns: columns, seed: 91, deviation: 2)
       let targets = (0..<rows).map { Int32(($0 * 5 + 1) % columns) }
       let coefficients = Table(rows: 1, columns: rows, seed: 92)
-      let gradient = Operand(logits)
-      let scale = Operand(coefficients)
-      targets.withUnsafeBufferPointer { buffer in
-        guard let first = buffer.baseAddress else { return }
-        compute.logSoftmaxBackward(
-          inPlace: gradient.matrix, targets: first, coefficients: scale.base)
-      }
-      #expect(gradient.isGuardIntact)
-      expectGradient(gradient.table, at: logits, "\(rows) × \(columns)") { table in
+      let gradient = TableHead(logits).gradient(
+        compute, targets: targets, coefficients: coefficients.values.map { Float($0) })
+      expectGradient(gradient, at: logits, "\(rows) × \(columns)") { table in
         var total = 0.0
         for row in 0..<rows {
           let line = Reference.row(table, row)

@@ -15,16 +15,20 @@ private let shapes = [
       let y = Operand(rows: rows, columns: columns)
       let inverse = Operand(rows: 1, columns: rows)
       compute.rmsNorm(
-        xOperand.matrix, weight: weightOperand.base, epsilon: 1e-2, into: y.matrix,
+        xOperand.matrix, weight: weightOperand.base, epsilon: 1e-2, into: y.operand,
         inverseRMS: inverse.base)
       let reference = Reference.rmsNorm(x, weight: weight, epsilon: 1e-2)
       expectClose(y, reference.y, "\(rows) × \(columns)")
       expectClose(inverse, reference.inverseRMS, tolerance: 1e-6)
       let expected = y.bits
       compute.rmsNorm(
-        xOperand.matrix, weight: weightOperand.base, epsilon: 1e-2, into: xOperand.matrix,
+        xOperand.matrix, weight: weightOperand.base, epsilon: 1e-2, into: xOperand.operand,
         inverseRMS: inverse.base)
       expectEqual(xOperand.bits, expected, "in place")
+      let (again, input) = (Operand(rows: rows, columns: columns), Operand(x))
+      compute.rmsNormAgain(
+        input.matrix, weight: weightOperand.base, inverseRMS: inverse.base, into: again.operand)
+      expectEqual(again.bits, expected, "again from 1/RMS")
     }
   }
 
@@ -34,7 +38,7 @@ private let shapes = [
     let weight = Operand(rows: 1, columns: 5, filledWith: 2)
     let inverse = Operand(rows: 1, columns: 2)
     compute.rmsNorm(
-      x.matrix, weight: weight.base, epsilon: 1e-6, into: x.matrix, inverseRMS: inverse.base)
+      x.matrix, weight: weight.base, epsilon: 1e-6, into: x.operand, inverseRMS: inverse.base)
     #expect(x.floats == [Float](repeating: 0, count: 10))
     expectClose(inverse, Table(rows: 1, columns: 2).filled(1000), tolerance: 1e-6)
   }

@@ -102,13 +102,21 @@ enum Reference {
     return result
   }
 
+  /// Outputs of attention, and of each soft-max the largest score and log Σ eˢ.
+  struct Attention {
+    var output: Table
+    var logSumExp: Table
+    var largest: Table
+  }
+
   /// Attention of every row over the rows that it sees, by brute force; other rows stay zero.
   static func attention(
     _ fused: Table, heads: AttentionHeads, families: [AttentionFamily], window: Int? = nil
-  ) -> (output: Table, logSumExp: Table) {
+  ) -> Attention {
     let size = heads.size
     var output = Table(rows: fused.rows, columns: heads.queryCount * size)
     var logs = Table(rows: heads.queryCount, columns: fused.rows)
+    var largest = logs
     for segment in families.flatMap(\.segments) {
       for row in segment.rows {
         let before = Array(segment.prefix) + Array(segment.rows.lowerBound...row)
@@ -123,6 +131,7 @@ enum Reference {
           }
           let logSum = logSumExp(weights)
           logs[head, row] = logSum
+          largest[head, row] = weights.max() ?? 0
           weights = weights.map { exp($0 - logSum) }
           for (weight, other) in zip(weights, visible) {
             for index in 0..<size {
@@ -132,7 +141,7 @@ enum Reference {
         }
       }
     }
-    return (output, logs)
+    return Attention(output: output, logSumExp: logs, largest: largest)
   }
 
   static func logSumExp(_ values: [Double]) -> Double {

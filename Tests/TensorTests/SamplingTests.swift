@@ -4,14 +4,14 @@ import Testing
 @testable import Tensor
 
 /// Logits of given probabilities, the same in every row.
-private func logits(of probabilities: [Double], rows: Int) -> Operand {
+private func logits(of probabilities: [Double], rows: Int) -> TableLogits {
   var table = Table(rows: rows, columns: probabilities.count)
   for row in 0..<rows {
     for (index, probability) in probabilities.enumerated() {
       table[row, index] = log(probability) + 0.75
     }
   }
-  return Operand(table)
+  return TableLogits(table)
 }
 
 /// Tokens chosen from given probabilities, one for each u.
@@ -19,9 +19,8 @@ private func tokens(
   _ probabilities: [Double], _ rule: SamplingRule, _ uniforms: [Double],
   on setting: Setting = Setting(threadCount: 1, usesOneDNN: true)
 ) -> [Int] {
-  let operand = logits(of: probabilities, rows: uniforms.count)
-  let compute = setting.compute()
-  return compute.sample(operand.matrix, rule: rule, uniforms: uniforms).map { Int($0.token) }
+  let logits = logits(of: probabilities, rows: uniforms.count)
+  return logits.sample(setting.compute(), rule, uniforms).map { Int($0.token) }
 }
 
 @Suite struct SamplingTests {
@@ -92,10 +91,10 @@ private func tokens(
       table[row, 7] = -3
       table[row, 12] = -3
     }
-    let operand = Operand(table)
+    let logits = TableLogits(table)
     let compute = Compute(threadCount: 1)
     for rule in [SamplingRule(), SamplingRule(temperature: 2), SamplingRule(topK: 5, topP: 0.9)] {
-      let drawn = compute.sample(operand.matrix, rule: rule, uniforms: [0, 1 - 0x1p-53])
+      let drawn = logits.sample(compute, rule, [0, 1 - 0x1p-53])
       #expect(drawn.map(\.token) == [7, 12])
       #expect(drawn.allSatisfy { abs($0.logProbability + log(2)) < 1e-6 })
     }
@@ -105,12 +104,12 @@ private func tokens(
   @Test func undefinedLogitsGiveAnUndefinedLogProbability() {
     let compute = Compute(threadCount: 1)
     for value in [Double.nan, .infinity] {
-      let operand = Operand(Table(rows: 1, columns: 20).filled(value))
+      let logits = TableLogits(Table(rows: 1, columns: 20).filled(value))
       for rule in [
         SamplingRule(), SamplingRule(temperature: 0), SamplingRule(temperature: 0.7),
         SamplingRule(topK: 3), SamplingRule(topP: 0.9), SamplingRule(topK: 3, topP: 0.9),
       ] {
-        let drawn = compute.sample(operand.matrix, rule: rule, uniforms: [0.5])
+        let drawn = logits.sample(compute, rule, [0.5])
         #expect(drawn.count == 1 && (0..<20).contains(Int(drawn[0].token)))
         #expect(!drawn[0].logProbability.isFinite)
       }
@@ -119,13 +118,13 @@ private func tokens(
 
   /// The log-probability is that of the plain soft-max, whatever the filters.
   @Test func logProbabilityKnowsNoFilter() {
-    let operand = logits(of: four, rows: 1)
+    let logits = logits(of: four, rows: 1)
     let compute = Compute(threadCount: 1)
     for rule in [
       SamplingRule(), SamplingRule(temperature: 0), SamplingRule(temperature: 0.3, topK: 2),
       SamplingRule(temperature: 5, topP: 0.5),
     ] {
-      let drawn = compute.sample(operand.matrix, rule: rule, uniforms: [0.9])[0]
+      let drawn = logits.sample(compute, rule, [0.9])[0]
       #expect(abs(drawn.logProbability - log(four[Int(drawn.token)])) < 1e-6)
     }
   }
@@ -134,11 +133,10 @@ private func tokens(
   @Test(arguments: Setting.all) func seededTokensAreExact(_ setting: Setting) {
     let compute = setting.compute()
     let table = Table(rows: 60, columns: 4100, seed: 110, deviation: 2)
-    let operand = Operand(table)
+    let logits = TableLogits(table)
     let random = KeyedRandom(seed: 12, purpose: .sampling)
     let uniforms = (0..<60).map { random.uniform(step: 2, row: $0, position: 5) }
-    let drawn = compute.sample(
-      operand.matrix, rule: SamplingRule(temperature: 1.25), uniforms: uniforms)
+    let drawn = logits.sample(compute, SamplingRule(temperature: 1.25), uniforms)
     for row in 0..<60 {
       let weights = Reference.row(table, row).map { exp($0 / 1.25) }
       let target = uniforms[row] * weights.reduce(0, +)

@@ -57,6 +57,16 @@ struct Table {
     return result
   }
 
+  /// This table with every number rounded to one that is exact in the precision.
+  func rounded(_ precision: Precision) -> Table {
+    if precision == .f32 { return self }
+    var result = self
+    for index in values.indices {
+      result.values[index] = Double(widened(nearestBF16(Float(values[index]))))
+    }
+    return result
+  }
+
   /// This table moved by `step` along `direction`.
   func moved(_ step: Double, along direction: Table) -> Table {
     var result = self
@@ -73,40 +83,86 @@ final class Operand {
   private static let guardValue: Float = 1.2345e30
   let rows: Int
   let columns: Int
+  let precision: Precision
   private let buffer: FloatBuffer
 
-  /// A copy of a table's numbers.
-  init(_ table: Table) {
+  /// A copy of a table's numbers, rounded to the precision.
+  init(_ table: Table, _ precision: Precision = .f32) {
     rows = table.rows
     columns = table.columns
+    self.precision = precision
     buffer = FloatBuffer(count: rows * columns + Operand.guardCount)
-    for (index, value) in table.values.enumerated() { buffer.base[index] = Float(value) }
-    for index in 0..<Operand.guardCount {
-      buffer.base[rows * columns + index] = Operand.guardValue
+    let guardPlaces = rows * columns..<rows * columns + Operand.guardCount
+    switch precision {
+    case .f32:
+      for (index, value) in table.values.enumerated() { buffer.base[index] = Float(value) }
+      for index in guardPlaces { buffer.base[index] = Operand.guardValue }
+    case .bf16:
+      let guardValue = nearestBF16(Operand.guardValue)
+      for (index, value) in table.values.enumerated() {
+        halves[index] = nearestBF16(Float(value))
+      }
+      for index in guardPlaces { halves[index] = guardValue }
     }
   }
 
   /// Memory filled with a number, by default one that shows where nothing was overwritten.
-  convenience init(rows: Int, columns: Int, filledWith value: Double = 777) {
-    self.init(Table(rows: rows, columns: columns).filled(value))
+  convenience init(
+    rows: Int, columns: Int, _ precision: Precision = .f32, filledWith value: Double = 777
+  ) {
+    self.init(Table(rows: rows, columns: columns).filled(value), precision)
   }
 
-  var matrix: Matrix { buffer.matrix(rows: rows, columns: columns) }
-  var base: UnsafeMutablePointer<Float> { buffer.base }
+  private var halves: UnsafeMutablePointer<UInt16> {
+    UnsafeMutableRawPointer(buffer.base).assumingMemoryBound(to: UInt16.self)
+  }
+
+  var operand: OperandMatrix {
+    OperandMatrix(base: buffer.base, rows: rows, columns: columns, precision: precision)
+  }
+  /// Only for floats.
+  var matrix: Matrix {
+    precondition(precision == .f32)
+    return buffer.matrix(rows: rows, columns: columns)
+  }
+  /// Only for floats.
+  var base: UnsafeMutablePointer<Float> { matrix.base }
   var isGuardIntact: Bool {
-    (0..<Operand.guardCount).allSatisfy {
-      buffer.base[rows * columns + $0] == Operand.guardValue
-    }
+    let expected = precision == .f32 ? Operand.guardValue : widened(nearestBF16(Operand.guardValue))
+    return (0..<Operand.guardCount).allSatisfy { self[rows * columns + $0] == expected }
   }
 
-  var floats: [Float] { (0..<rows * columns).map { buffer.base[$0] } }
+  private subscript(index: Int) -> Float {
+    precision == .f32 ? buffer.base[index] : widened(halves[index])
+  }
+
+  var floats: [Float] { (0..<rows * columns).map { self[$0] } }
   var bits: [UInt32] { floats.map(\.bitPattern) }
   var table: Table {
     var result = Table(rows: rows, columns: columns)
-    for index in result.values.indices { result.values[index] = Double(buffer.base[index]) }
+    for index in result.values.indices { result.values[index] = Double(self[index]) }
     return result
   }
 }
+
+/// The nearest bf16, of two equally near ones the even one, by comparing distances.
+func nearestBF16(_ value: Float) -> UInt16 {
+  let down = UInt16(truncatingIfNeeded: value.bitPattern >> 16)
+  // A NaN stays one, quiet; an infinity is exact.
+  if value.isNaN { return down | 0x40 }
+  if value.isInfinite { return down }
+  let up = down + 1
+  // Half the distance behind the largest finite number leads to infinity, as if it were 2¹²⁸.
+  let above = up & 0x7FFF == 0x7F80 ? 0x1p128 : abs(Double(widened(up)))
+  let (toDown, toUp) = (
+    abs(Double(value)) - abs(Double(widened(down))), above - abs(Double(value))
+  )
+  if toDown != toUp { return toDown < toUp ? down : up }
+  return down % 2 == 0 ? down : up
+}
+
+/// A bf16 as a float.
+func widened(_ bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
 
 /// Expects numbers near a reference: the largest difference against the reference's largest number.
 func expectClose(

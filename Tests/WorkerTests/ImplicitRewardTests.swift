@@ -25,7 +25,7 @@ import Testing
     let table = ParameterTable(configuration)
     weights = ([1, 2] as [UInt64]).map { seed in
       let buffer = FloatBuffer(count: table.floatCount)
-      initializeWeights(buffer.base, table: table, configuration: configuration, seed: seed)
+      table.initialize(buffer.base, configuration: configuration, seed: seed)
       return buffer
     }
     let models = weights.map {

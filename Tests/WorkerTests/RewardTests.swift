@@ -77,7 +77,7 @@ import Testing
         """), source: "tiny")
     let table = ParameterTable(configuration)
     memory = FloatBuffer(count: table.floatCount)
-    initializeWeights(memory.base, table: table, configuration: configuration, seed: 1)
+    table.initialize(memory.base, configuration: configuration, seed: 1)
     weights = DecoderWeights(configuration: configuration, table: table, base: memory.base)
     worker = RankWorker(policy: weights, reference: nil, compute: Compute(threadCount: 1))
   }

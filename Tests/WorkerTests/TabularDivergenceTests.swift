@@ -48,6 +48,62 @@ private struct SequencePolicy {
   }
 }
 
+/// A head whose logits at its first two rows are given.
+///
+/// Those rows are unit vectors, the weights' columns the logits; the rows behind them are padding.
+private final class TwoRowHead {
+  private static let rows = 32
+  private let inputs = FloatBuffer(count: 2 * TwoRowHead.rows)
+  private let weights: FloatBuffer
+  private let tokens: Int
+  private(set) var sums = [SoftmaxSums](repeating: SoftmaxSums(), count: TwoRowHead.rows)
+
+  init(_ logits: [[Double]], compute: Compute) {
+    tokens = logits[0].count
+    weights = FloatBuffer(count: 2 * tokens)
+    for row in 0..<2 {
+      inputs.base[3 * row] = 1
+      for token in 0..<tokens { weights.base[2 * token + row] = Float(logits[row][token]) }
+    }
+    compute.softmaxSums(
+      head, targets: [Int32](repeating: 0, count: Self.rows), kept: nil, into: &sums)
+  }
+
+  var head: VocabularyHead {
+    VocabularyHead(
+      inputs: inputs.matrix(rows: Self.rows, columns: 2).operand,
+      weights: weights.matrix(rows: tokens, columns: 2).operand)
+  }
+
+  func withReference<Result>(_ coefficients: [Float], _ body: (ReferenceHead) -> Result) -> Result {
+    sums.withUnsafeBufferPointer {
+      guard let base = $0.baseAddress else { preconditionFailure("no rows") }
+      let padding = [Float](repeating: 0, count: Self.rows - 2)
+      return body(ReferenceHead(head: head, sums: base, coefficients: coefficients + padding))
+    }
+  }
+
+  /// Gradient of Σ κ KL(reference ‖ ·) by the weights (V, 2), which is that by the logits.
+  func divergenceGradient(
+    _ compute: Compute, from reference: TwoRowHead, coefficients: [Float]
+  ) -> [Float] {
+    let logits = FloatBuffer(count: Self.rows * tokens)
+    let dInputs = FloatBuffer(count: 2 * Self.rows)
+    let dWeights = FloatBuffer(count: 2 * tokens)
+    let kept = SlicedLogits(
+      base: logits.base, rows: Self.rows, slices: VocabularySlices(tokens: tokens))
+    let none = [Int32](repeating: 0, count: Self.rows)
+    compute.softmaxSums(head, targets: none, kept: kept, into: &sums)
+    reference.withReference(coefficients) {
+      compute.headGradient(
+        head, sums: sums, targets: none, coefficients: [Float](repeating: 0, count: Self.rows),
+        reference: $0, logits: kept, into: dInputs.matrix(rows: Self.rows, columns: 2),
+        addingTo: dWeights.matrix(rows: tokens, columns: 2))
+    }
+    return Array(UnsafeBufferPointer(start: dWeights.base, count: dWeights.count))
+  }
+}
+
 /// RevKL's per-token sums on sequences of the reference are the KL of sequences: SAIL.md §7.
 struct TabularDivergenceTests {
   private let reference = SequencePolicy(
@@ -78,14 +134,12 @@ struct TabularDivergenceTests {
   }
 
   @Test func theMeanOfThePerTokenDivergencesIsTheSequences() {
+    let compute = Compute(threadCount: 1)
     let mean = SequencePolicy.sequences.reduce(0) { sum, sequence in
-      let rows = rows(sequence)
-      let coefficients = [Float](repeating: 1, count: 2)
-      var divergences = [Double](repeating: 0, count: 2)
-      Compute(threadCount: 1).divergences(
-        rows.policy.matrix(rows: 2, columns: SequencePolicy.vocabulary),
-        reference: rows.reference.matrix(rows: 2, columns: SequencePolicy.vocabulary),
-        coefficients: coefficients, into: &divergences)
+      let (head, other) = heads(sequence, compute)
+      let divergences = other.withReference([1, 1]) {
+        compute.divergences(head.head, sums: head.sums, kept: nil, reference: $0)
+      }
       return sum + exp(reference.logProbability(sequence)) * divergences.reduce(0, +)
     }
     #expect(abs(mean - reference.divergence(to: policy)) < 1e-6)
@@ -97,32 +151,27 @@ struct TabularDivergenceTests {
     let columns = SequencePolicy.vocabulary
     var gradient = [Double](repeating: 0, count: policy.logits.count * columns)
     for sequence in SequencePolicy.sequences {
-      let rows = rows(sequence)
-      let logits = rows.policy.matrix(rows: 2, columns: columns)
+      let (head, other) = heads(sequence, compute)
       let kappa = Float(gamma * exp(source.logProbability(sequence)))
-      let predictions = SequencePolicy.predictions(sequence)
-      compute.logSoftmaxAndDivergenceBackward(
-        inPlace: logits, targets: predictions.map { Int32($0.target) }, coefficients: [0, 0],
-        reference: rows.reference.matrix(rows: 2, columns: columns),
-        divergenceCoefficients: [kappa, kappa])
-      for (line, prediction) in predictions.enumerated() {
+      let slopes = head.divergenceGradient(compute, from: other, coefficients: [kappa, kappa])
+      for (line, prediction) in SequencePolicy.predictions(sequence).enumerated() {
         for column in 0..<columns {
-          gradient[prediction.row * columns + column] += Double(logits.row(line)[column])
+          gradient[prediction.row * columns + column] += Double(slopes[column * 2 + line])
         }
       }
     }
     return gradient
   }
 
-  /// Logits of both at the two predictions of a sequence.
-  private func rows(_ sequence: (Int, Int)) -> (policy: FloatBuffer, reference: FloatBuffer) {
-    func buffer(_ source: SequencePolicy) -> FloatBuffer {
-      let buffer = FloatBuffer(count: 2 * SequencePolicy.vocabulary)
-      let numbers = SequencePolicy.predictions(sequence).flatMap { source.logits[$0.row] }
-      for (index, number) in numbers.enumerated() { buffer.base[index] = Float(number) }
-      return buffer
+  /// Heads that give the logits of both at the two predictions of a sequence.
+  private func heads(
+    _ sequence: (Int, Int), _ compute: Compute
+  ) -> (policy: TwoRowHead, reference: TwoRowHead) {
+    func head(_ source: SequencePolicy) -> TwoRowHead {
+      TwoRowHead(
+        SequencePolicy.predictions(sequence).map { source.logits[$0.row] }, compute: compute)
     }
-    return (buffer(policy), buffer(reference))
+    return (head(policy), head(reference))
   }
 
   private func expectNear(_ found: [Double], _ expected: [Double]) {

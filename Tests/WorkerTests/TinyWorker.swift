@@ -23,7 +23,7 @@ final class TinyWorker {
     let table = ParameterTable(configuration)
     func random(_ seed: UInt64) -> FloatBuffer {
       let buffer = FloatBuffer(count: table.floatCount)
-      initializeWeights(buffer.base, table: table, configuration: configuration, seed: seed)
+      table.initialize(buffer.base, configuration: configuration, seed: seed)
       return buffer
     }
     self.table = table
