@@ -25,8 +25,11 @@ func divergence(_ weighted: Double, sums: SoftmaxSums, referenceSums: SoftmaxSum
 ///
 /// - Parameters:
 ///   - logits: a slice of the row, overwritten.
+///   - sums: of the whole row.
 ///   - reference: the same slice of the reference, overwritten.
+///   - referenceSums: of the reference's whole row.
 ///   - coefficient: κ.
+///   - count: length of the slice.
 ///   - gradient: added to.
 func addDivergenceGradient(
   _ logits: Floats, sums: SoftmaxSums, reference: Floats, referenceSums: SoftmaxSums,

@@ -89,6 +89,7 @@ public struct SoftmaxSums: Sendable, BitwiseCopyable {
 ///
 /// - Parameters:
 ///   - logits: a slice of the row, read; may be `gradient`.
+///   - count: its length.
 ///   - sums: of the whole row.
 ///   - coefficient: c.
 ///   - target: the target's index in the slice; beyond it elsewhere.

@@ -7,7 +7,9 @@ public struct VocabularySlices: Sendable {
   /// Tokens of the vocabulary.
   public let tokens: Int
 
-  /// Tokens of a slice; the last may have fewer. A constant, so that sums keep their order.
+  /// Tokens of a slice; the last may have fewer.
+  ///
+  /// A constant, so that sums keep their order.
   public static let width = 2048
 
   /// The slices of a vocabulary.

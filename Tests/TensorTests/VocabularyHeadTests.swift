@@ -240,7 +240,7 @@ private func numbers(_ statistics: [TokenStatistics]) -> [UInt64] {
     #expect(frozen.weights.floats.allSatisfy { $0 == 0 })
   }
 
-  /// In bf16 the logits' gradient is rounded, once a number: 2⁻⁹ of each at most.
+  /// In bf16 the logits' gradient is rounded once: each number by 2⁻⁸ at most, all of them by less.
   @Test(arguments: Setting.twoThreads, [false, true])
   func gradientInBF16IsThatOfF32Rounded(_ setting: Setting, hasPenalty: Bool) {
     let heads = Heads(rows: 64, count: 60, .bf16)
