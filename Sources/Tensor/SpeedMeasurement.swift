@@ -38,7 +38,8 @@ public final class SpeedMeasurement {
   /// Operations a second of a product.
   ///
   /// - Parameters:
-  ///   - product: which of the three.
+  ///   - product: which of the three; what it gives is f32.
+  ///   - precision: type of its operands.
   ///   - rows: M, a multiple of 32 for a weight gradient.
   ///   - columns: N.
   ///   - inner: K; N · K floats must fit into the memory.
@@ -46,26 +47,37 @@ public final class SpeedMeasurement {
   ///   - compute: the threads and products that are measured.
   /// - Returns: floating-point operations a second.
   public func productRate(
-    _ product: MeasuredProduct, rows: Int, columns: Int, inner: Int, seconds: Double,
-    on compute: Compute
+    _ product: MeasuredProduct, precision: Precision, rows: Int, columns: Int, inner: Int,
+    seconds: Double, on compute: Compute
   ) -> Double {
-    let matrixCount = memory.count / (columns * inner)
+    let bytes = columns * inner * (product == .weightGradient ? 4 : precision.byteCount)
+    let matrixCount = memory.count * MemoryLayout<Float>.stride / bytes
     precondition(matrixCount > 0)
-    let xBuffer = FloatBuffer(count: rows * inner)
-    let yBuffer = FloatBuffer(count: rows * columns)
-    let x = xBuffer.matrix(rows: rows, columns: inner)
-    let y = yBuffer.matrix(rows: rows, columns: columns)
-    x.base.update(repeating: measuredValue, count: x.count)
-    y.base.update(repeating: measuredValue, count: y.count)
+    func operand(_ base: Floats, _ rows: Int, _ columns: Int) -> OperandMatrix {
+      OperandMatrix(base: base, rows: rows, columns: columns, precision: precision)
+    }
+    let first = FloatBuffer(count: rows * max(columns, inner))
+    let second = FloatBuffer(count: rows * max(columns, inner))
+    first.base.update(repeating: measuredValue, count: first.count)
+    second.base.update(repeating: measuredValue, count: second.count)
     var next = 0
     let best = bestSeconds(measuring: seconds) {
-      let weights = memory.matrix(
-        rows: columns, columns: inner, offset: next % matrixCount * columns * inner)
+      let place = UnsafeMutableRawPointer(memory.base) + next % matrixCount * bytes
+      let weights = place.assumingMemoryBound(to: Float.self)
       next += 1
       switch product {
-      case .forward: compute.linear(x, weights, into: y)
-      case .inputGradient: compute.linearInputGradient(y, weights, into: x)
-      case .weightGradient: compute.linearWeightGradient(y, x, addingTo: weights)
+      case .forward:
+        compute.linear(
+          operand(first.base, rows, inner), operand(weights, columns, inner),
+          into: second.matrix(rows: rows, columns: columns).operand)
+      case .inputGradient:
+        compute.linearInputGradient(
+          operand(first.base, rows, columns), operand(weights, columns, inner),
+          into: second.matrix(rows: rows, columns: inner).operand)
+      case .weightGradient:
+        compute.linearWeightGradient(
+          operand(first.base, rows, columns), operand(second.base, rows, inner),
+          addingTo: Matrix(base: weights, rows: columns, columns: inner))
       }
     }
     return 2 * Double(rows) * Double(columns) * Double(inner) / best

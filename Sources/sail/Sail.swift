@@ -17,6 +17,7 @@ struct Sail: ParsableCommand {
     subcommands: [
       Train.self, CheckGradient.self, Score.self, Generate.self, Evaluate.self, Reward.self,
       Inspect.self, Export.self, Compare.self, Synthesize.self, Doctor.self,
+      Plan.self,
     ])
 }
 

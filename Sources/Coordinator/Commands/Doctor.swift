@@ -36,7 +36,8 @@ public func doctor(
 ) throws -> Int32 {
   let isLeader = communicator.rank == 0
   try communicator.agree { if let file = options.jsonFile { try checkWritable(file) } }
-  let threads = try threadCount(.init(options.threads), communicator: communicator)
+  let threads = try threadCount(
+    options.threads.map { .count($0) } ?? .auto, communicator: communicator)
   // All ranks sleep together in it, so that none that waits counts as busy.
   try communicator.barrier()
   let machine = Machine.current

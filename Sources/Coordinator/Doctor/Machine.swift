@@ -37,12 +37,19 @@ struct Machine: Equatable {
 }
 
 extension Machine {
+  /// This machine's names.
+  static var identity: (host: String, cpu: String) {
+    (
+      ProcessInfo.processInfo.hostName,
+      value(of: "model name", in: kernelText("/proc/cpuinfo")) ?? "unknown CPU"
+    )
+  }
+
   /// This machine.
   static var current: Machine {
     var machine = Machine()
-    machine.host = ProcessInfo.processInfo.hostName
     let information = kernelText("/proc/cpuinfo")
-    machine.cpu = value(of: "model name", in: information) ?? "unknown CPU"
+    (machine.host, machine.cpu) = identity
     let flags = Set((value(of: "flags", in: information) ?? "").split(separator: " "))
     machine.flags = knownFlags.filter { flags.contains(Substring($0)) }
     let system = "/sys/devices/system"
@@ -65,7 +72,7 @@ extension Machine {
         cacheSize(kernelText("\(system)/cpu/cpu0/cache/index\($0)/size"))
       }.max() ?? 0
     let memory = kernelText("/proc/meminfo")
-    machine.memoryBytes = min(kilobytes("MemTotal", memory) ?? .infinity, containerLimit)
+    machine.memoryBytes = physicalMemoryBytes()
     machine.availableBytes = min(
       kilobytes("MemAvailable", memory) ?? 0, machine.memoryBytes)
     var room = statvfs()
@@ -88,7 +95,7 @@ extension Machine {
   }
 
   /// Bytes of memory that this process's container may have.
-  private static var containerLimit: Double {
+  static var containerLimit: Double {
     for file in ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"] {
       if let limit = Double(kernelText(file).filter { !$0.isWhitespace }) { return limit }
     }

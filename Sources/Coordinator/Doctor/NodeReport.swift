@@ -35,7 +35,8 @@ extension NodeReport {
         "rank \(rank.rank): \(counted(rank.threads, "thread")) on "
           + "\(rank.cpus.count == 1 ? "CPU" : "CPUs") \(listText(rank.cpus))")
     }
-    line("products", ceilings.kernels)
+    let types = ceilings.products.contains { $0.type == "bf16" } ? "f32 and bf16" : "f32"
+    line("products", "\(ceilings.kernels), \(types)")
     lines += [""] + speedLines + [""]
     if troubles.isEmpty { lines.append("  nothing is wrong") }
     for trouble in troubles {

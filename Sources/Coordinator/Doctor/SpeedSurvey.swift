@@ -29,7 +29,7 @@ enum SpeedSurvey {
   ]
 
   /// Seconds for each.
-  static let seconds = 0.2
+  static let seconds = 0.15
 
   /// Floats of each rank's gradient in the measured sum.
   static let gradientCount = 1 << 24
@@ -65,25 +65,32 @@ extension SpeedSurvey {
     let nodeThreads = ofNode.reduce(0) { $0 + threadsOfRank[$1] }
     // The same list on every rank, so that all are busy at once.
     let hasSeveral = threadsOfRank.contains { $0 > 1 }
+    let multipliesBF16 = try communicator.allGather([all.multipliesBF16 ? 1 : 0]).joined()
+    let precisions: [Precision] = multipliesBF16.allSatisfy { $0 == 1 } ? [.f32, .bf16] : [.f32]
     let computes = hasSeveral ? [Compute(threadCount: 1), all] : [all]
     var ceilings = Ceilings(
       host: machine.host, cpu: machine.cpu, threads: nodeThreads, kernels: all.kernelName)
 
     var rates: [Double] = []
-    let count = Double(computes.count * (products.count + MemoryAccess.allCases.count))
+    let count = Double(
+      precisions.count * products.count
+        + (hasSeveral ? precisions.count * products.count { $0.isMeasuredAlone } : 0)
+        + computes.count * MemoryAccess.allCases.count)
     for compute in computes {
       let threads = compute === all ? nodeThreads : communicator.nodeSize
-      for product in products where compute === all || product.isMeasuredAlone {
-        onItem("products", Double(rates.count) / count)
-        try communicator.barrier()
-        rates.append(
-          measurement.productRate(
-            product.kind, rows: product.rows, columns: product.columns, inner: product.inner,
-            seconds: seconds, on: compute))
-        ceilings.products.append(
-          .init(
-            kind: product.kind, type: "f32", rows: product.rows, columns: product.columns,
-            inner: product.inner, threads: threads, rate: 0))
+      for precision in precisions {
+        for product in products where compute === all || product.isMeasuredAlone {
+          onItem("products", Double(rates.count) / count)
+          try communicator.barrier()
+          rates.append(
+            measurement.productRate(
+              product.kind, precision: precision, rows: product.rows, columns: product.columns,
+              inner: product.inner, seconds: seconds, on: compute))
+          ceilings.products.append(
+            .init(
+              kind: product.kind, type: precision.rawValue, rows: product.rows,
+              columns: product.columns, inner: product.inner, threads: threads, rate: 0))
+        }
       }
     }
     for compute in computes {
