@@ -34,12 +34,14 @@ let package = Package(
     .systemLibrary(name: "CPlatform"),
     .target(name: "CStopRequest"),
     .target(name: "CChildProcess"),
+    .target(name: "CTiles"),
 
     .target(name: "JSONText", dependencies: ["CJansson"], swiftSettings: strict),
     .target(
       name: "Tensor",
       dependencies: [
-        "COpenBLAS", "CPlatform", .target(name: "CDNNL", condition: .when(traits: ["OneDNN"])),
+        "COpenBLAS", "CPlatform", "CTiles",
+        .target(name: "CDNNL", condition: .when(traits: ["OneDNN"])),
       ],
       swiftSettings: strict + [kernelFlags]),
     .target(

@@ -22,3 +22,9 @@ static inline int sail_hides_amx_tiles(void) {
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 24))) return 0;
   return !__get_cpuid_count(0x1D, 0, &a, &b, &c, &d) || a == 0;
 }
+/// Whether the CPU has AMX tiles that multiply bf16.
+static inline int sail_cpu_has_bf16_tiles(void) {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+  return (d & (1u << 22)) != 0 && (d & (1u << 24)) != 0;
+}

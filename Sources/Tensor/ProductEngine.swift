@@ -19,20 +19,23 @@ struct ProductShape: Hashable {
 
 /// The matrix products of one thread.
 ///
-/// The rule which library does a product: oneDNN where it picks a `brg` kernel, else OpenBLAS, in f32
-/// on operands widened for it. It depends on CPU, type and shape only, never on a timing. In `brg` a
-/// row of C does not depend on the other rows (docs/decisions/0001-foundations.md); in OpenBLAS it may,
-/// so callers cut work for it into parts of fixed size.
+/// The rule which library does a product: bf16 on our own tiles where the CPU has AMX; oneDNN where it
+/// picks a `brg` kernel; else OpenBLAS, in f32 on operands widened for it. It depends on CPU, type and
+/// shape only, never on a timing. On tiles and in `brg` a row of C does not depend on the other rows
+/// (docs/decisions/0001-foundations.md); in OpenBLAS it may, so callers cut work for it into parts of
+/// fixed size.
 final class ProductEngine {
   #if OneDNN
     private let oneDNN: OneDNN?
     private var primitives: [ProductShape: OneDNNProduct?] = [:]
   #endif
+  private let tiles: TileProducts?
   private let product = Scratch()
   private let wideA = Scratch()
   private let wideB = Scratch()
 
   init(usesOneDNN: Bool) {
+    tiles = usesOneDNN ? TileProducts() : nil
     #if OneDNN
       oneDNN = usesOneDNN ? OneDNN() : nil
     #endif
@@ -40,6 +43,7 @@ final class ProductEngine {
 
   /// Whether bf16 operands run at the speed of this CPU's bf16 instructions.
   var multipliesBF16: Bool {
+    if tiles != nil { return true }
     #if OneDNN
       let shape = ProductShape(
         rows: 64, columns: 64, inner: 64, transposesB: true, precision: .bf16)
@@ -51,6 +55,7 @@ final class ProductEngine {
 
   /// Whether products of this shape run in a kernel whose rows don't depend on each other.
   func isRowInvariant(_ shape: ProductShape) -> Bool {
+    if tiles != nil, shape.precision == .bf16 { return true }
     #if OneDNN
       return primitive(for: shape) != nil
     #else
@@ -65,6 +70,10 @@ final class ProductEngine {
   ) {
     if shape.rows == 0 || shape.columns == 0 { return }
     precondition(shape.inner > 0)
+    if let tiles, shape.precision == .bf16 {
+      tiles.multiply(shape, a, b, into: c)
+      return
+    }
     #if OneDNN
       if let primitive = primitive(for: shape) {
         primitive.execute(a, b, c)

@@ -16,7 +16,8 @@ struct Sail: ParsableCommand {
     version: "sail \(sailVersion) (\(libraryVersions))",
     subcommands: [
       Train.self, CheckGradient.self, Score.self, Generate.self, Evaluate.self, Reward.self,
-      Inspect.self, Export.self, Compare.self, Synthesize.self,
+      Inspect.self, Export.self, Compare.self, Synthesize.self, Doctor.self,
+      Plan.self,
     ])
 }
 

@@ -9,6 +9,9 @@ public struct DataError: Error, CustomStringConvertible, Sendable {
   /// An error at a place such as `file:line`.
   init(_ place: String, _ sentence: String) { description = "\(place): \(sentence)" }
 
+  /// An error from its sentence.
+  init(_ sentence: String) { description = sentence }
+
   /// An error of reading a file, whose sentence names it.
   init(_ error: CheckpointError) { description = error.description }
 

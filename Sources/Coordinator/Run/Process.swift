@@ -9,9 +9,10 @@ func peakMemoryBytes() -> Double {
   return Double(usage.ru_maxrss) * 1024
 }
 
-/// Memory of this machine, in bytes.
+/// Memory of this machine, or of the container if that has less, in bytes.
 func physicalMemoryBytes() -> Double {
-  Double(sysconf(Int32(_SC_PHYS_PAGES))) * Double(sysconf(Int32(_SC_PAGESIZE)))
+  let machine = Double(sysconf(Int32(_SC_PHYS_PAGES))) * Double(sysconf(Int32(_SC_PAGESIZE)))
+  return min(machine, Machine.containerLimit)
 }
 
 /// A number of bytes as people read it.

@@ -92,6 +92,9 @@ final class TrainingRun {
     let precision: Precision
     (precision, precisionNote) = try agreedPrecision(
       configuration.precision, compute: compute, communicator: communicator)
+    try refuseTooLarge(
+      configuration, sources: sources, rows: data.train, precision: precision,
+      communicator: communicator)
     memory = try ModelMemory(
       policy: sources.policy,
       reference: sources.reference.map { ModelRequest("reference", frozen: $0) },

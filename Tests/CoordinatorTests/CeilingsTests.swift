@@ -1,0 +1,51 @@
+import Foundation
+import JSONText
+import Testing
+
+@testable import Coordinator
+
+@Suite struct CeilingsTests {
+  private static let ceilings: Ceilings = {
+    var ceilings = Ceilings(host: "a.b", cpu: "Some (R) CPU", threads: 2, kernels: "brg")
+    ceilings.products = [
+      .init(
+        kind: .inputGradient, type: "f32", rows: 32, columns: 64, inner: 16, threads: 2, rate: 2e11)
+    ]
+    ceilings.accesses = [.init(access: .read, threads: 2, rate: 3e10)]
+    ceilings.sumRate = 1e10
+    return ceilings
+  }()
+
+  @Test func aFileHoldsThem() throws {
+    let folder = FileManager.default.temporaryDirectory.path + "/sail-\(UUID().uuidString)/deep"
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let path = try Self.ceilings.save(in: folder)
+    #expect(path == folder + "/ceilings-a-b-Some-R-CPU.json")
+    #expect(try Ceilings.load(path) == Self.ceilings)
+  }
+
+  @Test(
+    arguments: [
+      ("version", JSON.integer(2), "expected ceilings of version 1, found 2"),
+      ("version", .null, "found no version"), ("threads", 0, "threads"),
+      ("products", [["product": "forward"]], "a product is damaged"),
+      ("memory", [["access": "read", "threads": 1, "gigabytes_per_second": 0]], "damaged"),
+      ("gradient_sum_gigabytes_per_second", "fast", "damaged"),
+    ] as [(String, JSON, String)])
+  func damageIsSaid(_ key: String, _ value: JSON, part: String) throws {
+    let members = (Self.ceilings.json.members ?? []).map {
+      JSON.Member(key: $0.key, value: $0.key == key ? value : $0.value)
+    }
+    let error = try #require(throws: ConfigurationError.self) {
+      try Ceilings(.object(members), file: "c.json")
+    }
+    #expect(error.description.hasPrefix("c.json: ") && error.description.contains(part))
+  }
+
+  @Test func theUsersFolder() {
+    #expect(Ceilings.folder(environment: ["HOME": "/h", "XDG_CACHE_HOME": "/c"]) == "/c/sail")
+    let relative = ["HOME": "/h", "XDG_CACHE_HOME": "c"]
+    #expect(Ceilings.folder(environment: relative) == "/h/.cache/sail")
+    #expect(Ceilings.folder(environment: [:]) == nil)
+  }
+}
