@@ -15,7 +15,9 @@ public final class Decoder {
   public var activationLimit = Int.max
   /// Bytes of logits that are kept for a backward, not to be changed before it; beyond it they are
   /// computed again slice by slice, with the same bits.
-  public var logitsLimit = 1 << 29
+  public var logitsLimit = Decoder.defaultLogitsLimit
+  /// Half a gibibyte.
+  public static let defaultLogitsLimit = 1 << 29
   /// Each layer's input (T, C), and behind them the last layer's output; two in turn where no backward
   /// follows.
   var inputs: [FloatBuffer] = []

@@ -62,7 +62,7 @@ extension DecoderConfiguration {
   /// - Parameter predictions: predictions of a batch.
   /// - Returns: those of all if they are kept between forward and backward, else as many slices' as fit.
   public func logitsBytes(predictions: Double) -> Double {
-    min(4 * predictions * Double(vocabularySize), Double(Decoder.logitsLimit))
+    min(4 * predictions * Double(vocabularySize), Double(Decoder.defaultLogitsLimit))
   }
 
   /// Bytes that elementwise work (norms, bias, rotation, residual sums, the gated unit) reads and
