@@ -52,6 +52,9 @@ struct StepPlan {
     }
     if let reference = models.reference {
       add("reference", cost.forward(of: reference.configuration))
+      if configuration.referenceCache != .off {
+        remarks.append("rows that reference_cache holds save the reference's time")
+      }
     }
     add(
       "policy forward", cost.forward(of: models.policy.configuration, adapter: models.adapterFloats)
