@@ -92,6 +92,7 @@ extension SafetensorsFolder {
   ///   - placements: checked as ``read(_:into:)`` does.
   ///   - bufferCount: floats of the flat buffer that the placements are in.
   ///   - body: takes a piece and the place of its first float in that buffer.
+  /// - Throws: `CheckpointError` as ``read(_:into:)`` does.
   public func readPieces(
     _ placements: [TensorPlacement], bufferCount: Int,
     _ body: (_ floats: UnsafeBufferPointer<Float>, _ offset: Int) -> Void

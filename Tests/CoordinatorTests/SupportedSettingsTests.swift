@@ -18,8 +18,7 @@ import Testing
   }
 
   @Test(arguments: [
-    (["method=reward", "sail=", "adapter.rank=8"], "adapter with method: reward"),
-    (["memory=6GB"], "memory: 6GB"),
+    (["method=reward", "sail=", "adapter.rank=8"], "adapter with method: reward")
   ])
   func refusedByName(overrides: [String], setting: String) throws {
     let sentence = try refusal(overrides) ?? "taken"
@@ -27,8 +26,8 @@ import Testing
   }
 
   @Test(arguments: [
-    [], ["precision=bf16"], ["reference_cache=c"], ["oracle={model: x}"],
-    ["generation.missing_eos_penalty=1"],
+    [], ["precision=bf16"], ["reference_cache=c"], ["memory=6GB"],
+    ["oracle={model: x}"], ["generation.missing_eos_penalty=1"],
     ["sail.baseline=none"], ["sail.baseline=previous"],
     ["optimizer.name=sgd", "optimizer.momentum=0.9"],
     ["data.template=plain"], ["data.template=llama3"], ["data.format=ultrafeedback"],
