@@ -80,7 +80,7 @@ extension SafetensorsFolder {
   public func read(
     _ placements: [TensorPlacement], into destination: UnsafeMutableBufferPointer<Float>
   ) throws(CheckpointError) {
-    try readPieces(placements, bufferCount: destination.count) { floats, offset in
+    try readPieces(placements, bufferCount: destination.count, run: inOrder) { floats, offset in
       _ = UnsafeMutableBufferPointer(rebasing: destination[offset..<offset + floats.count])
         .update(fromContentsOf: floats)
     }
@@ -91,10 +91,12 @@ extension SafetensorsFolder {
   /// - Parameters:
   ///   - placements: checked as ``read(_:into:)`` does.
   ///   - bufferCount: floats of the flat buffer that the placements are in.
-  ///   - body: takes a piece and the place of its first float in that buffer.
+  ///   - run: runs a number of tasks, on one thread or several.
+  ///   - body: takes a piece and the place of its first float in that buffer; on the task's thread.
   /// - Throws: `CheckpointError` as ``read(_:into:)`` does.
   public func readPieces(
     _ placements: [TensorPlacement], bufferCount: Int,
+    run: @escaping (_ count: Int, _ task: (Int) -> Void) -> Void,
     _ body: (_ floats: UnsafeBufferPointer<Float>, _ offset: Int) -> Void
   ) throws(CheckpointError) {
     var parts: [(tensor: StoredTensor, type: NumberType, range: Range<Int>)] = []
@@ -115,31 +117,78 @@ extension SafetensorsFolder {
     }
     // In the order of the files, so that each is opened once and read forwards.
     parts.sort { ($0.tensor.file, $0.tensor.offset) < ($1.tensor.file, $1.tensor.offset) }
-    let pieceLength = 1 << 18
-    let stored = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 * pieceLength, alignment: 64)
-    defer { stored.deallocate() }
-    let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: pieceLength)
-    defer { floats.deallocate() }
     var first = 0
     while first < parts.count {
       let number = parts[first].tensor.file
       let file = try InputFile(path: "\(path)/\(files[number])")
+      var pieces: [StoredPiece] = []
       while first < parts.count, parts[first].tensor.file == number {
         let part = parts[first]
-        var done = 0
-        while done < part.range.count {
-          let count = min(pieceLength, part.range.count - done)
-          let bytes = UnsafeMutableRawBufferPointer(
-            rebasing: stored[..<(count * part.type.byteCount)])
-          try file.read(into: bytes, at: part.tensor.offset + done * part.type.byteCount)
-          let piece = UnsafeMutableBufferPointer(rebasing: floats[..<count])
-          part.type.decode(UnsafeRawBufferPointer(bytes), into: piece)
-          body(UnsafeBufferPointer(piece), part.range.lowerBound + done)
-          done += count
-        }
+        pieces += StoredPiece.pieces(of: part.tensor, as: part.type, at: part.range)
         first += 1
       }
+      try read(pieces, of: file, run: run, body)
     }
+  }
+
+  private func read(
+    _ pieces: [StoredPiece], of file: borrowing InputFile,
+    run: @escaping (_ count: Int, _ task: (Int) -> Void) -> Void,
+    _ body: (_ floats: UnsafeBufferPointer<Float>, _ offset: Int) -> Void
+  ) throws(CheckpointError) {
+    // One place a piece, so that threads share nothing.
+    var failures = [CheckpointError?](repeating: nil, count: pieces.count)
+    failures.withUnsafeMutableBufferPointer { failures in
+      run(pieces.count) { index in
+        do throws(CheckpointError) {
+          try pieces[index].read(file, body)
+        } catch {
+          failures[index] = error
+        }
+      }
+    }
+    for case let failure? in failures { throw failure }
+  }
+}
+
+/// Tasks one after the other.
+private func inOrder(_ count: Int, _ task: (Int) -> Void) {
+  for index in 0..<count { task(index) }
+}
+
+/// Part of a stored tensor, about a megabyte.
+private struct StoredPiece {
+  var type: NumberType
+  /// Of the first byte in the file.
+  var offset: Int
+  /// Where the numbers belong.
+  var range: Range<Int>
+
+  private static let length = 1 << 18
+
+  static func pieces(
+    of tensor: StoredTensor, as type: NumberType, at range: Range<Int>
+  ) -> [StoredPiece] {
+    stride(from: 0, to: range.count, by: length).map { done in
+      let start = range.lowerBound + done
+      return StoredPiece(
+        type: type, offset: tensor.offset + done * type.byteCount,
+        range: start..<min(start + length, range.upperBound))
+    }
+  }
+
+  func read(
+    _ file: borrowing InputFile,
+    _ body: (_ floats: UnsafeBufferPointer<Float>, _ offset: Int) -> Void
+  ) throws(CheckpointError) {
+    let stored = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: range.count * type.byteCount, alignment: 64)
+    defer { stored.deallocate() }
+    let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: range.count)
+    defer { floats.deallocate() }
+    try file.read(into: stored, at: offset)
+    type.decode(UnsafeRawBufferPointer(stored), into: floats)
+    body(UnsafeBufferPointer(floats), range.lowerBound)
   }
 }
 

@@ -264,7 +264,10 @@ extension Decoder {
     let precision = weights.precision
     let bytes = KeyValueCache.bytes(configuration, precision: precision, positions: positions)
     let wanted = min(count, max(1, cacheLimit / max(1, bytes)))
-    if caches.contains(where: { $0.capacity < positions }) { caches = [] }
+    // Caches of another length would hold more than they are counted for.
+    if caches.contains(where: { $0.capacity != KeyValueCache.capacity(positions: positions) }) {
+      caches = []
+    }
     while caches.count < wanted {
       caches.append(
         KeyValueCache(configuration, precision: precision, positions: positions))

@@ -18,7 +18,8 @@ public final class Compute {
   private let scratches: [Scratch]
   /// Scratch of an operation that all threads work on.
   let sharedScratch = Scratch()
-  /// Which kernels do the products, for logs: "oneDNN brg" or "OpenBLAS <core>".
+  /// Which kernels do the products, for logs: "oneDNN brg", "oneDNN brg, bf16 on AMX tiles" or
+  /// "OpenBLAS <core>".
   public let kernelName: String
   /// Whether rows of products don't depend on their neighbours: oneDNN's `brg` kernels.
   public let isInvariant: Bool
@@ -41,8 +42,9 @@ public final class Compute {
     scratches = (0..<threadCount).map { _ in Scratch() }
     isInvariant = engines[0].isRowInvariant(ProductShape(rows: 32, columns: 64, inner: 64))
     multipliesBF16 = engines[0].multipliesBF16
-    kernelName =
+    let library =
       isInvariant ? "oneDNN brg" : "OpenBLAS \(String(cString: openblas_get_corename()))"
+    kernelName = library + (engines[0].usesTiles ? ", bf16 on AMX tiles" : "")
   }
 
   deinit { pool.shutDown() }

@@ -30,6 +30,14 @@ extension Compute {
     }
   }
 
+  /// Sets every float to zero.
+  public func zero(_ floats: UnsafeMutableBufferPointer<Float>) {
+    guard let base = floats.baseAddress else { return }
+    pool.forEachPart(of: floats.count, multiple: 1024) { part, _ in
+      (base + part.lowerBound).update(repeating: 0, count: part.count)
+    }
+  }
+
   /// Elementwise sum: y += x, both (T, C).
   public func add(_ y: Matrix, _ x: Matrix) {
     precondition(y.rows == x.rows && y.columns == x.columns)

@@ -41,6 +41,9 @@ final class ProductEngine {
     #endif
   }
 
+  /// Whether bf16 products run on AMX tiles.
+  var usesTiles: Bool { tiles != nil }
+
   /// Whether bf16 operands run at the speed of this CPU's bf16 instructions.
   var multipliesBF16: Bool {
     if tiles != nil { return true }

@@ -256,9 +256,10 @@ extension ModelMemory {
       try communicator.agree {
         guard isReader else { return }
         let stored = try folder.storedWeights(in: path)
-        try stored.readPieces(folder.storedPlacements, bufferCount: folder.table.floatCount) {
-          store($0, at: $1, of: index)
-        }
+        try stored.readPieces(
+          folder.storedPlacements, bufferCount: folder.table.floatCount,
+          run: { count, task in pool.run(count) { index, _ in task(index) } }
+        ) { store($0, at: $1, of: index) }
         guard let seed = folder.drawnHeadSeed else { return }
         initializeHead(
           table: folder.table, configuration: folder.configuration, seed: seed

@@ -105,11 +105,11 @@ extension TrainingRun {
   ) throws {
     let gradient = memory.gradient
     guard let base = gradient.baseAddress else { return }
-    accumulator.update(repeating: 0)
+    stopwatch.measure(.policy) { worker.compute.zero(accumulator) }
     for first in stride(from: 0, to: count, by: rankCount) {
       let wave = first..<min(count, first + rankCount)
       stopwatch.measure(.policy) {
-        if rankCount > 1 { gradient.update(repeating: 0) }
+        if rankCount > 1 { worker.compute.zero(gradient) }
         if first + rank < wave.upperBound { compute(first + rank, base) }
       }
       if rankCount == 1 { continue }
