@@ -105,6 +105,25 @@ extension EndToEndTests {
       }
     }
 
+    /// bf16 products; and layers that are computed again, since their values did not fit.
+    @Test(arguments: ["bf16", "f32"]) func precisionsAndMemoryLimitsToo(_ precision: String) throws
+    {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let settings = ["precision=\(precision)", "optimizer.learning_rate=1e-2"]
+        let alone = try run.result("alone", settings)
+        for (ranks, threads, memory) in [(1, 2, "4MB"), (2, 1, "auto"), (4, 2, "4MB")] {
+          let name = "out-\(ranks)-\(threads)"
+          let result = try run.result(
+            name, settings + ["threads=\(threads)", "memory=\(memory)"], .ranks(ranks))
+          #expect(result == alone, "\(ranks) × \(threads): \(result.differences(from: alone))")
+        }
+        let from = folder.file("out-4-2/checkpoints/step-00000002")
+        let again = try run.result("out-4-2", settings, .ranks(2), resume: from)
+        #expect(again == alone, "\(again.differences(from: alone))")
+      }
+    }
+
     @Test func rewardModelsToo() throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)

@@ -294,7 +294,8 @@ let runFileRefusals: [Refusal] = [
   .runFile("no groups", ["batch.groups"], settings: ["batch.groups=0"]),
   .runFile("more groups than rows", ["batch.groups (9)"], settings: ["batch.groups=9"]),
   .runFile(
-    "not in this version", ["bf16", "not implemented"], settings: ["precision=bf16"]),
+    "not in this version", ["adapter with method: reward", "not implemented"],
+    settings: ["method=reward", "adapter.rank=4"]),
   .runFile(
     "DPR without an oracle", ["oracle"], settings: ["method=sail", "sail.dpr.fraction=0.5"]),
   .runFile("no such rule", ["nope", "synthetic"], settings: ["oracle={rule: nope}"]),
