@@ -191,38 +191,18 @@ TILES static inline void sumBlock(
     _tile_loadd(2, sums + 512, stride);
     _tile_loadd(3, sums + 768, stride);
   }
-  if (hasRow && hasColumn) {
-    for (long k = 0; k < depthTiles; k++) {
-      _tile_loadd(4, left + k * next, stride);
-      _tile_loadd(6, right + k * next, stride);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(5, left + second + k * next, stride);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_loadd(7, right + second + k * next, stride);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_dpbf16ps(3, 5, 7);
-    }
-  } else if (hasRow) {
-    for (long k = 0; k < depthTiles; k++) {
-      _tile_loadd(4, left + k * next, stride);
-      _tile_loadd(6, right + k * next, stride);
-      _tile_dpbf16ps(0, 4, 6);
+  for (long k = 0; k < depthTiles; k++) {
+    _tile_loadd(4, left + k * next, stride);
+    _tile_loadd(6, right + k * next, stride);
+    _tile_dpbf16ps(0, 4, 6);
+    if (hasRow) {
       _tile_loadd(5, left + second + k * next, stride);
       _tile_dpbf16ps(2, 5, 6);
     }
-  } else if (hasColumn) {
-    for (long k = 0; k < depthTiles; k++) {
-      _tile_loadd(4, left + k * next, stride);
-      _tile_loadd(6, right + k * next, stride);
-      _tile_dpbf16ps(0, 4, 6);
+    if (hasColumn) {
       _tile_loadd(7, right + second + k * next, stride);
       _tile_dpbf16ps(1, 4, 7);
-    }
-  } else {
-    for (long k = 0; k < depthTiles; k++) {
-      _tile_loadd(4, left + k * next, stride);
-      _tile_loadd(6, right + k * next, stride);
-      _tile_dpbf16ps(0, 4, 6);
+      if (hasRow) _tile_dpbf16ps(3, 5, 7);
     }
   }
   _tile_stored(0, sums, stride);

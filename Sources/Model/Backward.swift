@@ -110,7 +110,10 @@ public final class DecoderBackward {
       ? EmbeddingGradient(
         Matrix(base: gradient + table.embedding, rows: c.vocabularySize, columns: c.hiddenSize),
         tokens: Array(batch.tokens.prefix(batch.usedRowCount))) : nil
-    if let rows = decoder.lastHead, rows.count > 0 { head(rows, dResidual) }
+    guard let headRows = decoder.lastHead else {
+      preconditionFailure("the last forward kept nothing for a backward")
+    }
+    if headRows.count > 0 { head(headRows, dResidual) }
     let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
     for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
       let input = decoder.inputs[index].matrix(rows: rows, columns: c.hiddenSize)

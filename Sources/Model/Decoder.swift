@@ -129,21 +129,13 @@ public final class Decoder {
       inputs.append(FloatBuffer(count: capacity * c.hiddenSize))
     }
     if keepsActivations {
-      recomputesLayers = c.layerCount * activationBytes(rows: capacity) > activationLimit
+      let rowBytes = c.layerCount * c.activationBytes(weights.precision)
+      recomputesLayers = capacity * rowBytes > activationLimit
       if recomputesLayers { layers = Array(layers.prefix(1)) }
     }
     while layers.count < (keepsActivations && !recomputesLayers ? c.layerCount : 1) {
       layers.append(LayerActivations(c, rows: capacity, precision: weights.precision))
     }
-  }
-
-  /// Bytes of one layer's kept values beside its input.
-  func activationBytes(rows: Int) -> Int {
-    let c = configuration
-    let operands = c.heads.fusedColumns + queryColumns + 2 * c.intermediateSize
-    let heads = c.family.normsHeads ? queryColumns + c.heads.fusedColumns / 2 : 0
-    let floats = c.hiddenSize + 2 * c.heads.queryCount + 2 + heads
-    return rows * (operands * weights.precision.byteCount + 4 * floats)
   }
 
   func embed(_ tokens: [Int32], into output: Matrix) {

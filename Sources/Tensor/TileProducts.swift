@@ -5,7 +5,7 @@ import CTiles
 ///
 /// Sums run in the order of K whatever the other sizes are, so that no element depends on its
 /// neighbours. Of our own, since oneDNN 2.6 cannot use the tiles where a hypervisor hides their layout,
-/// as clouds do; ten times as fast there as what it does then.
+/// as clouds do (docs/decisions/0004-tiles.md has the figures).
 final class TileProducts {
   private let scratch = Scratch()
 

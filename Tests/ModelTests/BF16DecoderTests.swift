@@ -74,26 +74,15 @@ private func pairs(below size: Int) -> [PromptFamily] {
   /// that size turn the gradient by themselves.
   @Test(arguments: Setting.oneThread) func adapters(_ setting: Setting) throws {
     let model = try TinyModel(.biases)
-    let configuration = AdapterConfiguration(
-      rank: 3, alpha: 4, isRankStabilized: false, dropout: 0,
-      targets: AdapterTable.targets(of: model.configuration))
-    let table = try AdapterTable(configuration, of: model.configuration, source: "adapter")
-    let memory = FloatBuffer(count: table.floatCount)
-    let rounded = OperandBuffer(count: table.floatCount, precision: .bf16)
-    var random = TestRandom(state: 21)
-    for index in 0..<table.floatCount { memory.base[index] = Float(random.normal() * 0.1) }
-    let halves = rounded.matrix(rows: 1, columns: table.floatCount).base
-      .assumingMemoryBound(to: UInt16.self)
-    roundToBF16(memory.base, to: halves, count: table.floatCount)
+    let adapter = try TinyAdapter(
+      of: model.configuration, dropout: 0, deviation: 0.1, seed: 21)
     let compute = setting.compute()
     let batch = PackedBatch(
       pairs(below: 37), dropout: DropoutDraws(probability: 0.2, seed: 3, step: 1))
     let results = Precision.allCases.map { precision -> (logs: [Double], gradient: [Float]) in
       let weights = model.weights(
         precision,
-        adapter: AdapterWeights(
-          configuration: configuration, table: table, base: memory.base,
-          rounded: precision == .bf16 ? halves : nil))
+        adapter: adapter.weights(precision))
       let decoder = Decoder(weights: weights, compute: compute)
       let logs = decoder.forward(batch, keepsActivations: false).map(\.logProbability)
       return (
@@ -104,7 +93,7 @@ private func pairs(below size: Int) -> [PromptFamily] {
     let difference = zip(exact.logs, found.logs).reduce(0) { $0 + abs($1.0 - $1.1) }
     #expect(difference < 0.01 * exact.logs.reduce(0) { $0 + abs($1) })
     #expect(cosine(exact.gradient, found.gradient) >= 0.999)
-    withExtendedLifetime(rounded) {}
+    withExtendedLifetime(adapter) {}
   }
 
   private func length(_ values: [Float]) -> Double {

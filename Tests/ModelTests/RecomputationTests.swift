@@ -53,7 +53,8 @@ import Testing
     let batch = PackedBatch(twoFamilies(below: 37))
     for (missing, recomputes) in [(0, false), (1, true)] {
       let decoder = model.decoder(Compute(threadCount: 1), precision)
-      decoder.activationLimit = 2 * decoder.activationBytes(rows: batch.rowCount) - missing
+      decoder.activationLimit =
+        2 * batch.rowCount * model.configuration.activationBytes(precision) - missing
       _ = decoder.forward(batch, keepsActivations: true)
       #expect(decoder.recomputesLayers == recomputes)
     }
@@ -62,22 +63,11 @@ import Testing
   @Test(arguments: Precision.allCases) func adaptersAndDroppedInputs(_ precision: Precision) throws
   {
     let model = try TinyModel(.tied)
-    let configuration = AdapterConfiguration(
-      rank: 3, alpha: 4, isRankStabilized: false, dropout: 0.2,
-      targets: AdapterTable.targets(of: model.configuration))
-    let table = try AdapterTable(configuration, of: model.configuration, source: "adapter")
-    let memory = FloatBuffer(count: table.floatCount)
-    let rounded = OperandBuffer(count: table.floatCount, precision: .bf16)
-    var random = TestRandom(state: 22)
-    for index in 0..<table.floatCount { memory.base[index] = Float(random.normal() * 0.3) }
-    let halves = rounded.matrix(rows: 1, columns: table.floatCount).base
-      .assumingMemoryBound(to: UInt16.self)
-    roundToBF16(memory.base, to: halves, count: table.floatCount)
+    let adapter = try TinyAdapter(
+      of: model.configuration, dropout: 0.2, deviation: 0.3, seed: 22)
     let weights = model.weights(
       precision,
-      adapter: AdapterWeights(
-        configuration: configuration, table: table, base: memory.base,
-        rounded: precision == .bf16 ? halves : nil))
+      adapter: adapter.weights(precision))
     let batch = PackedBatch(
       families(below: 37), dropout: DropoutDraws(probability: 0.2, seed: 3, step: 1))
     let coefficients = mixedCoefficients(batch.targets.count)
@@ -88,7 +78,7 @@ import Testing
     }
     #expect(found[0].contains { $0 != 0 })
     expectEqual(bits(found[1]), bits(found[0]))
-    withExtendedLifetime(rounded) {}
+    withExtendedLifetime(adapter) {}
   }
 
   /// Logits of one, two or all slices of the vocabulary at once, with and without a divergence.

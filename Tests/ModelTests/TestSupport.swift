@@ -222,3 +222,36 @@ func expectEqual<Element: Equatable>(
     the first at \(different.first?.offset ?? -1)
     """, sourceLocation: location)
 }
+
+/// A random adapter of rank 3 on all projections of a tiny decoder, in f32 and rounded to bf16.
+final class TinyAdapter {
+  private let configuration: AdapterConfiguration
+  private let table: AdapterTable
+  private let memory: FloatBuffer
+  private let rounded: OperandBuffer
+
+  init(
+    of decoder: DecoderConfiguration, dropout: Double, deviation: Double, seed: UInt64
+  ) throws {
+    configuration = AdapterConfiguration(
+      rank: 3, alpha: 4, isRankStabilized: false, dropout: dropout,
+      targets: AdapterTable.targets(of: decoder))
+    table = try AdapterTable(configuration, of: decoder, source: "adapter")
+    memory = FloatBuffer(count: table.floatCount)
+    rounded = OperandBuffer(count: table.floatCount, precision: .bf16)
+    var random = TestRandom(state: seed)
+    for index in 0..<table.floatCount { memory.base[index] = Float(random.normal() * deviation) }
+    roundToBF16(memory.base, to: halves, count: table.floatCount)
+  }
+
+  /// Valid while the adapter lives.
+  func weights(_ precision: Precision) -> AdapterWeights {
+    AdapterWeights(
+      configuration: configuration, table: table, base: memory.base,
+      rounded: precision == .bf16 ? halves : nil)
+  }
+
+  private var halves: UnsafeMutablePointer<UInt16> {
+    rounded.matrix(rows: 1, columns: table.floatCount).base.assumingMemoryBound(to: UInt16.self)
+  }
+}

@@ -230,20 +230,29 @@ extension ModelMemory {
       }
       try fillAdapter(index, communicator: communicator)
     }
-    try roundTrained(pool: pool, communicator: communicator)
   }
 
   /// Takes over the weights of a model that begins with the same ones.
   private func copyWeights(from earlier: Int, to index: Int, pool: ThreadPool) {
     let (source, target) = (memory.own(places[earlier].floats), memory.own(places[index].floats))
-    guard let from = source.baseAddress, let to = target.baseAddress else { return }
-    guard let rounded = places[index].rounded, target.count < source.count else {
-      to.update(from: from, count: min(source.count, target.count))
-      return
+    // All floats, or those of the vectors, which stand last.
+    copy(source.suffix(target.count), to: target, pool: pool)
+    if let from = places[earlier].rounded, let to = places[index].rounded {
+      copy(memory.own(from)[...], to: memory.own(to), pool: pool)
     }
-    let matrixCount = requests[index].folder.table.matrixCount
-    to.update(from: from + matrixCount, count: target.count)
-    round(from, into: rounded, 0..<matrixCount, pool: pool)
+  }
+
+  private func copy(
+    _ source: Slice<UnsafeMutableBufferPointer<Float>>,
+    to target: UnsafeMutableBufferPointer<Float>, pool: ThreadPool
+  ) {
+    guard let from = UnsafeMutableBufferPointer(rebasing: source).baseAddress,
+      let to = target.baseAddress
+    else { return }
+    nonisolated(unsafe) let (first, place) = (from, to)
+    pool.forEachPart(of: target.count, multiple: 1024) { part, _ in
+      (place + part.lowerBound).update(from: first + part.lowerBound, count: part.count)
+    }
   }
 
   private func fillWeights(
@@ -275,7 +284,7 @@ extension ModelMemory {
     try communicator.barrier()
   }
 
-  /// Puts floats of a model's table where they lie: floats, or matrices rounded.
+  /// Puts floats of one tensor where they lie: as floats, rounded, or both.
   private func store(_ floats: UnsafeBufferPointer<Float>, at offset: Int, of index: Int) {
     guard let source = floats.baseAddress, let own = memory.own(places[index].floats).baseAddress
     else { return }
@@ -285,7 +294,10 @@ extension ModelMemory {
       (own + offset).update(from: source, count: floats.count)
     } else if offset >= matrixCount {
       (own + offset - matrixCount).update(from: source, count: floats.count)
-    } else if let rounded = places[index].rounded, let base = memory.own(rounded).baseAddress {
+    }
+    if offset < matrixCount, let rounded = places[index].rounded,
+      let base = memory.own(rounded).baseAddress
+    {
       roundToBF16(source, to: bf16(base) + offset, count: floats.count)
     }
   }
@@ -321,8 +333,6 @@ extension ModelMemory {
   /// Renews the bf16 copy of what is trained, each rank of the node a part; collective.
   private func roundTrained(pool: ThreadPool, communicator: borrowing Communicator) throws {
     guard let rounded = places[0].roundedAdapter ?? places[0].rounded else { return }
-    // A frozen model has no floats to round.
-    guard requests[0].changesWeights || places[0].adapter != nil else { return }
     let count =
       places[0].adapter == nil ? requests[0].folder.table.matrixCount : trained.count
     let (part, parts) = (communicator.nodeRank, communicator.nodeSize)
@@ -331,20 +341,14 @@ extension ModelMemory {
     let first = blocks * part / parts * 64
     let last = min(count, blocks * (part + 1) / parts * 64)
     try communicator.barrier()
-    round(trainedBase, into: rounded, first..<max(first, last), pool: pool)
-    try communicator.barrier()
-  }
-
-  /// Rounds a range of floats to the same places of a bf16 array.
-  private func round(
-    _ floats: UnsafePointer<Float>, into rounded: Int, _ range: Range<Int>, pool: ThreadPool
-  ) {
-    guard let target = memory.own(rounded).baseAddress else { return }
-    nonisolated(unsafe) let (source, copy) = (floats, bf16(target))
-    pool.forEachPart(of: range.count, multiple: 64) { part, _ in
-      let first = range.lowerBound + part.lowerBound
-      roundToBF16(source + first, to: copy + first, count: part.count)
+    if let target = memory.own(rounded).baseAddress {
+      nonisolated(unsafe) let (source, copy) = (trainedBase, bf16(target))
+      pool.forEachPart(of: max(0, last - first), multiple: 64) { part, _ in
+        let start = first + part.lowerBound
+        roundToBF16(source + start, to: copy + start, count: part.count)
+      }
     }
+    try communicator.barrier()
   }
 }
 
@@ -364,8 +368,8 @@ func agreedPrecision(
   if able.allSatisfy({ $0 == 1 }) { return (.bf16, nil) }
   return (
     .f32,
-    "precision: bf16 was asked for, but not every CPU here multiplies bf16 (AVX-512 BF16 with "
-      + "oneDNN): computing in f32"
+    "precision: bf16 was asked for, but not every CPU here multiplies bf16 (AMX, or AVX-512 BF16 "
+      + "with oneDNN): computing in f32"
   )
 }
 
