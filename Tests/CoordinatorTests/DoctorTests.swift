@@ -26,6 +26,7 @@ import Testing
     arguments: [
       ("all CPUs", [place(0, [0, 1, 2, 3], threads: 4)], []),
       ("bound to a core", [place(0, [0], threads: 1)], ["may use 1 of 4 CPUs (0)"]),
+      ("one CPU short", [place(0, [0, 1, 2], threads: 3)], ["may use 3 of 4 CPUs (0-2)"]),
       ("bound apart", [place(0, [0, 1], threads: 2), place(1, [2, 3], threads: 2)], []),
       ("too many threads", [place(0, [0, 1, 2, 3], threads: 8)], ["runs 8 threads on 4 CPUs"]),
       (
