@@ -124,19 +124,9 @@ extension Compute {
       let shape = ProductShape(
         rows: part.count, columns: dw.columns, inner: dy.rows, transposesA: true,
         accumulates: true, precision: dy.precision)
-      if part.count == dy.columns {
-        engines[thread].multiply(shape, dy.base, x.base, into: dw.base)
-        return
-      }
-      // The brg kernels want dense operands: this part's columns of dy, copied together.
-      withScratch(dy.rows * part.count, thread: thread) { floats in
-        let dense = UnsafeMutableRawPointer(floats)
-        for row in 0..<dy.rows {
-          (dense + row * part.count * bytes).copyMemory(
-            from: dy.row(row) + part.lowerBound * bytes, byteCount: part.count * bytes)
-        }
-        engines[thread].multiply(shape, dense, x.base, into: dw.row(part.lowerBound))
-      }
+      engines[thread].multiply(
+        shape, dy.base + part.lowerBound * bytes, strideA: dy.columns, x.base,
+        into: dw.row(part.lowerBound))
     }
   }
 
@@ -147,14 +137,9 @@ extension Compute {
       let shape = ProductShape(
         rows: x.rows, columns: part.count, inner: x.columns, transposesB: true,
         precision: x.precision, result: y.precision)
-      withScratch(x.rows * part.count, thread: thread) { floats in
-        let dense = UnsafeMutableRawPointer(floats)
-        engines[thread].multiply(shape, x.base, w.row(part.lowerBound), into: dense)
-        for row in 0..<x.rows {
-          (y.row(row) + part.lowerBound * bytes).copyMemory(
-            from: dense + row * part.count * bytes, byteCount: part.count * bytes)
-        }
-      }
+      engines[thread].multiply(
+        shape, x.base, w.row(part.lowerBound), into: y.base + part.lowerBound * bytes,
+        strideC: y.columns)
     }
   }
 

@@ -33,6 +33,8 @@ final class ProductEngine {
   private let product = Scratch()
   private let wideA = Scratch()
   private let wideB = Scratch()
+  private let gathered = Scratch()
+  private let scattered = Scratch()
 
   init(usesOneDNN: Bool) {
     tiles = usesOneDNN ? TileProducts() : nil
@@ -66,17 +68,66 @@ final class ProductEngine {
     #endif
   }
 
-  /// Computes one product; every matrix dense with the shape's dimensions and types.
+  /// Computes one product of matrices with the shape's dimensions and types.
+  ///
+  /// - Parameters:
+  ///   - shape: dimensions and types.
+  ///   - a: A as it is stored.
+  ///   - strideA: numbers from a stored row of A to the next, nil if it is dense.
+  ///   - b: B as it is stored, dense.
+  ///   - c: C, overwritten or added to.
+  ///   - strideC: numbers from a row of C to the next, nil if it is dense; such a C isn't added to.
   func multiply(
+    _ shape: ProductShape, _ a: UnsafeRawPointer, strideA: Int? = nil, _ b: UnsafeRawPointer,
+    into c: UnsafeMutableRawPointer, strideC: Int? = nil
+  ) {
+    if shape.rows == 0 || shape.columns == 0 { return }
+    precondition(shape.inner > 0 && (strideC == nil || !shape.accumulates))
+    let (rowsA, columnsA) =
+      shape.transposesA ? (shape.inner, shape.rows) : (shape.rows, shape.inner)
+    let (strideA, strideC) = (strideA ?? columnsA, strideC ?? shape.columns)
+    if let tiles, shape.precision == .bf16 {
+      tiles.multiply(shape, a, strideA: strideA, b, into: c, strideC: strideC)
+      return
+    }
+    // The brg kernels want dense matrices.
+    var (denseA, denseC) = (a, c)
+    if strideA != columnsA {
+      let bytes = shape.precision.byteCount
+      let copy = UnsafeMutableRawPointer(
+        gathered.floats((rowsA * columnsA * bytes + 3) / MemoryLayout<Float>.stride))
+      copyRows(
+        rowsA, of: columnsA * bytes, from: a, every: strideA * bytes, to: copy,
+        every: columnsA * bytes)
+      denseA = UnsafeRawPointer(copy)
+    }
+    let bytes = shape.result.byteCount
+    if strideC != shape.columns {
+      denseC = UnsafeMutableRawPointer(
+        scattered.floats((shape.rows * shape.columns * bytes + 3) / MemoryLayout<Float>.stride))
+    }
+    multiplyDense(shape, denseA, b, into: denseC)
+    if strideC != shape.columns {
+      copyRows(
+        shape.rows, of: shape.columns * bytes, from: denseC, every: shape.columns * bytes, to: c,
+        every: strideC * bytes)
+    }
+  }
+
+  private func copyRows(
+    _ count: Int, of bytes: Int, from source: UnsafeRawPointer, every sourceStride: Int,
+    to target: UnsafeMutableRawPointer, every targetStride: Int
+  ) {
+    for row in 0..<count {
+      (target + row * targetStride).copyMemory(
+        from: source + row * sourceStride, byteCount: bytes)
+    }
+  }
+
+  private func multiplyDense(
     _ shape: ProductShape, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
     into c: UnsafeMutableRawPointer
   ) {
-    if shape.rows == 0 || shape.columns == 0 { return }
-    precondition(shape.inner > 0)
-    if let tiles, shape.precision == .bf16 {
-      tiles.multiply(shape, a, b, into: c)
-      return
-    }
     #if OneDNN
       if let primitive = primitive(for: shape) {
         primitive.execute(a, b, c)
@@ -114,13 +165,13 @@ final class ProductEngine {
     wide.precision = .f32
     wide.result = .f32
     if shape.result == .f32 {
-      multiply(wide, a, b, into: c)
+      multiplyDense(wide, a, b, into: c)
       return
     }
     precondition(!shape.accumulates)
     let count = shape.rows * shape.columns
     let floats = product.floats(count)
-    multiply(wide, a, b, into: floats)
+    multiplyDense(wide, a, b, into: floats)
     roundToBF16(floats, to: c.assumingMemoryBound(to: UInt16.self), count: count)
   }
 

@@ -17,18 +17,19 @@ final class TileProducts {
     guard TileProducts.areAvailable else { return nil }
   }
 
-  /// Computes a product of bf16 operands.
+  /// Computes a product of bf16 operands; strides are numbers from a stored row to the next.
   func multiply(
-    _ shape: ProductShape, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
-    into c: UnsafeMutableRawPointer
+    _ shape: ProductShape, _ a: UnsafeRawPointer, strideA: Int, _ b: UnsafeRawPointer,
+    into c: UnsafeMutableRawPointer, strideC: Int
   ) {
     precondition(shape.precision == .bf16 && !(shape.accumulates && shape.result == .bf16))
     var product = sail_tile_product(
       a: a.assumingMemoryBound(to: UInt16.self), b: b.assumingMemoryBound(to: UInt16.self), c: c,
       rows: shape.rows, columns: shape.columns, inner: shape.inner,
+      strideA: strideA, strideB: shape.transposesB ? shape.inner : shape.columns, strideC: strideC,
       transposesA: shape.transposesA ? 1 : 0, transposesB: shape.transposesB ? 1 : 0,
       accumulates: shape.accumulates ? 1 : 0, roundsResult: shape.result == .bf16 ? 1 : 0)
-    let bytes = sail_tiles_scratch(shape.rows, shape.columns, shape.inner)
+    let bytes = sail_tiles_scratch(&product)
     sail_tiles_multiply(&product, scratch.floats(bytes / MemoryLayout<Float>.stride))
   }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import Tensor
@@ -25,7 +26,9 @@ struct TileProductTests {
           guard let a = a.baseAddress, let b = b.baseAddress, let c = buffer.baseAddress else {
             return
           }
-          tiles.multiply(shape, a, b, into: c)
+          tiles.multiply(
+            shape, a, strideA: shape.transposesA ? shape.rows : shape.inner, b, into: c,
+            strideC: shape.columns)
         }
       }
     }
@@ -50,7 +53,7 @@ struct TileProductTests {
 
   private static let sizes = [
     (1, 1, 1), (3, 5, 7), (16, 16, 32), (17, 33, 31), (31, 47, 65), (100, 48, 1025),
-    (33, 530, 2049), (1, 704, 256),
+    (33, 530, 2049), (1, 704, 256), (5, 65, 4500), (70, 40, 9000),
   ]
 
   @Test(arguments: sizes, [(false, true), (false, false), (true, false), (true, true)])
@@ -88,6 +91,76 @@ struct TileProductTests {
         shape(count), Array(a[first * inner..<(first + count) * inner]), b)
       let expected = all[first * columns..<(first + count) * columns]
       #expect(part.map(\.bitPattern) == expected.map(\.bitPattern), "\(first)")
+    }
+  }
+
+  /// Large results are written past the caches, and the right operand comes in several parts.
+  @Test(
+    arguments: [(640, 1056, 1024), (520, 1104, 5000), (1040, 640, 96)],
+    [(false, true), (false, false), (true, false)])
+  func largeProductsAreThoseOfTheirParts(
+    _ size: (rows: Int, columns: Int, inner: Int), _ transposes: (a: Bool, b: Bool)
+  ) throws {
+    let (rows, columns, inner) = size
+    var shape = ProductShape(
+      rows: rows, columns: columns, inner: inner, transposesA: transposes.a,
+      transposesB: transposes.b, precision: .bf16)
+    let a = Self.operand(rows * inner, seed: 9)
+    let b = Self.operand(inner * columns, seed: 10)
+    let tiles = try #require(TileProducts())
+    let (whole, rounded, part) = (
+      FloatBuffer(count: rows * columns), FloatBuffer(count: rows * columns / 2),
+      FloatBuffer(count: 48 * columns)
+    )
+    let strideA = transposes.a ? rows : inner
+    try a.withUnsafeBufferPointer { a in
+      try b.withUnsafeBufferPointer { b in
+        let (a, b) = (try #require(a.baseAddress), try #require(b.baseAddress))
+        tiles.multiply(shape, a, strideA: strideA, b, into: whole.base, strideC: columns)
+        shape.result = .bf16
+        tiles.multiply(shape, a, strideA: strideA, b, into: rounded.base, strideC: columns)
+        shape.result = .f32
+        for first in stride(from: 0, to: rows, by: 48) {
+          shape.rows = min(48, rows - first)
+          tiles.multiply(
+            shape, a + (transposes.a ? first : first * inner), strideA: strideA, b,
+            into: part.base, strideC: columns)
+          let bytes = shape.rows * columns * MemoryLayout<Float>.stride
+          #expect(memcmp(part.base, whole.base + first * columns, bytes) == 0, "\(first)")
+        }
+      }
+    }
+    var expected = [UInt16](repeating: 0, count: rows * columns)
+    roundToBF16(whole.base, to: &expected, count: expected.count)
+    #expect(memcmp(rounded.base, expected, 2 * expected.count) == 0)
+  }
+
+  /// A part of a wider A; a C that is part of a wider matrix, whose other columns stay.
+  @Test(arguments: [(40, 33, 64), (33, 64, 40), (64, 96, 128)])
+  func stridesSelectParts(_ size: (rows: Int, columns: Int, inner: Int)) throws {
+    let (rows, columns, inner) = size
+    let tiles = try #require(TileProducts())
+    for transposesA in [false, true] {
+      let shape = ProductShape(
+        rows: rows, columns: columns, inner: inner, transposesA: transposesA, precision: .bf16)
+      let (lines, width) = transposesA ? (inner, rows) : (rows, inner)
+      let a = Self.operand(lines * width, seed: 11)
+      let b = Self.operand(inner * columns, seed: 12)
+      let expected = try Self.multiply(shape, a, b)
+      var wide = [UInt16](repeating: 0x7FC0, count: lines * (width + 5))
+      for line in 0..<lines {
+        for index in 0..<width { wide[line * (width + 5) + index] = a[line * width + index] }
+      }
+      var c = [Float](repeating: 7, count: rows * (columns + 3))
+      c.withUnsafeMutableBufferPointer { c in
+        guard let c = c.baseAddress else { return }
+        tiles.multiply(shape, wide, strideA: width + 5, b, into: c, strideC: columns + 3)
+      }
+      for row in 0..<rows {
+        let line = c[row * (columns + 3)..<(row + 1) * (columns + 3)]
+        #expect(Array(line.prefix(columns)) == Array(expected[row * columns..<(row + 1) * columns]))
+        #expect(line.suffix(3).allSatisfy { $0 == 7 })
+      }
     }
   }
 
