@@ -5,10 +5,10 @@ from results import Result
 BYTES = {"f32": 4, "bf16": 2}
 
 
-def gemm_ceiling(ceilings: dict, precision: str) -> float | None:
-    """GFLOP/s of the fastest forward product with all threads."""
+def gemm_ceiling(ceilings: dict, precision: str, rate: str = "gigaflops") -> float | None:
+    """GFLOP/s of the fastest product with all threads: of its best round, or `typical_gigaflops`."""
     speeds = [
-        product["gigaflops"]
+        product[rate]
         for product in ceilings["products"]
         if product["type"] == precision and product["threads"] == ceilings["threads"]
     ]

@@ -1,7 +1,6 @@
 """The measurements, one function a part. With a peer, its runs alternate with Sail's: A B A B."""
 
 import statistics
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,19 +27,16 @@ class Bench:
     steps: int
     work: Path
 
-    def flops_note(self, seconds: float, ceiling: float | None, is_cached: bool) -> str:
-        """Model FLOPs a second, and their share of the GEMM ceiling where that was measured."""
+    def flops_note(self, seconds: float, ceilings: list[dict], precision: str, is_cached: bool) -> str:
+        """Model FLOPs a second, and their share of the GEMM ceiling, the median of its measurements."""
         speed = self.workload.training_flops(self.config, is_cached) / seconds / 1e9
-        share = f", utilisation {speed / ceiling:.0%} of {ceiling:.0f}" if ceiling else ""
-        return f"{speed:.0f} model GFLOP/s{share}"
-
-    def training_ceiling(self, precision: str) -> float | None:
-        """GFLOP/s of the fastest product, measured now; nil if this sail has no doctor."""
-        try:
-            return gemm_ceiling(self.sail.ceilings(), precision)
-        except MeasurementError as error:
-            print(f"bench: no ceiling, so no utilisation: {error}", file=sys.stderr)
-            return None
+        note = f"{speed:.0f} model GFLOP/s"
+        for rate, name in (("gigaflops", "best"), ("typical_gigaflops", "typical")):
+            found = [value for value in (gemm_ceiling(each, precision, rate) for each in ceilings) if value]
+            if found:
+                ceiling = statistics.median(found)
+                note += f", utilisation {speed / ceiling:.0%} of the {name} {ceiling:.0f}"
+        return note
 
     def pairs_settings(self, precision: str) -> dict:
         pairs = work_of.write_pairs(self.work / "pairs.jsonl", self.workload)
@@ -112,10 +108,11 @@ def dpo(bench: Bench, precision: str) -> list[Result]:
     plain = Result(f"DPO step, {lengths}", precision, "s")
     cached = Result("DPO step, cached reference", precision, "s")
     memory = Result("DPO, peak memory", precision, "GB")
-    ceiling = bench.training_ceiling(precision)
+    ceilings: list[dict] = []
     runs: list[Steps] = []
     cached_runs: list[Steps] = []
     for number in range(bench.rounds):
+        ceilings.append(bench.sail.ceilings())
         runs.append(bench.sail.train("dpo", settings, bench.steps))
         try:
             if number == 0:
@@ -130,9 +127,10 @@ def dpo(bench: Bench, precision: str) -> list[Result]:
     cached.peer, cached.peer_name = plain.peer, plain.peer_name
     plain.sail, cached.sail = all_seconds(runs), all_seconds(cached_runs)
     memory.sail = [run.memory_gb for run in runs]
-    plain.notes = [bench.flops_note(statistics.median(plain.sail), ceiling, False), split(runs)]
+    plain.notes = [bench.flops_note(statistics.median(plain.sail), ceilings, precision, False), split(runs)]
     if cached_runs:
-        cached.notes = [bench.flops_note(statistics.median(cached.sail), ceiling, True), split(cached_runs)]
+        speed = bench.flops_note(statistics.median(cached.sail), ceilings, precision, True)
+        cached.notes = [speed, split(cached_runs)]
     start = Result("start to first step", precision, "s", sail=[run.start_seconds for run in runs])
     return [plain, cached, memory, start]
 

@@ -20,11 +20,30 @@ public enum MemoryAccess: String, Sendable, CaseIterable {
   case triad
 }
 
+/// A measured rate, each second.
+public struct MeasuredRate: Sendable, Equatable {
+  /// Of the best round: what disturbs the others does not count. The ceiling.
+  public var best: Double
+  /// Of the median round: what work reaches on this machine with all that goes on beside it.
+  public var typical: Double
+
+  /// A rate from its parts.
+  public init(best: Double, typical: Double) {
+    self.best = best
+    self.typical = typical
+  }
+
+  /// What `amount` a call makes of the seconds that calls took in the rounds.
+  fileprivate init(_ amount: Double, seconds: [Double]) {
+    let sorted = seconds.sorted()
+    self.init(best: amount / sorted[0], typical: amount / sorted[sorted.count / 2])
+  }
+}
+
 /// Measures what a rank's threads reach: products a second, bytes of memory a second.
 ///
 /// Weights of products come from a memory larger than the caches, another matrix each time, as in
-/// training and decoding. Each rate is that of the best of several rounds of about 20 ms, so that
-/// what disturbs a round does not count.
+/// training and decoding. A round is about 20 ms.
 public final class SpeedMeasurement {
   private let memory: FloatBuffer
 
@@ -49,7 +68,7 @@ public final class SpeedMeasurement {
   public func productRate(
     _ product: MeasuredProduct, precision: Precision, rows: Int, columns: Int, inner: Int,
     seconds: Double, on compute: Compute
-  ) -> Double {
+  ) -> MeasuredRate {
     let bytes = columns * inner * (product == .weightGradient ? 4 : precision.byteCount)
     let matrixCount = memory.count * MemoryLayout<Float>.stride / bytes
     precondition(matrixCount > 0)
@@ -61,7 +80,7 @@ public final class SpeedMeasurement {
     first.base.update(repeating: measuredValue, count: first.count)
     second.base.update(repeating: measuredValue, count: second.count)
     var next = 0
-    let best = bestSeconds(measuring: seconds) {
+    let rounds = secondsOfCalls(measuring: seconds) {
       let place = UnsafeMutableRawPointer(memory.base) + next % matrixCount * bytes
       let weights = place.assumingMemoryBound(to: Float.self)
       next += 1
@@ -80,7 +99,7 @@ public final class SpeedMeasurement {
           addingTo: Matrix(base: weights, rows: columns, columns: inner))
       }
     }
-    return 2 * Double(rows) * Double(columns) * Double(inner) / best
+    return MeasuredRate(2 * Double(rows) * Double(columns) * Double(inner), seconds: rounds)
   }
 
   /// Bytes a second of a way through memory.
@@ -92,32 +111,50 @@ public final class SpeedMeasurement {
   /// - Returns: bytes a second, read and written ones together.
   public func bandwidth(
     _ access: MemoryAccess, seconds: Double, on compute: Compute
-  ) -> Double {
+  ) -> MeasuredRate {
     let streams = access == .read ? 1 : access == .copy ? 2 : 3
     let count = memory.count / streams / 1024 * 1024
     let (first, second, third) = (
       memory.base, memory.base + (streams - 1) / 2 * count, memory.base + (streams - 1) * count
     )
     var sums = [Float](repeating: 0, count: compute.pool.threadCount)
-    let best = sums.withUnsafeMutableBufferPointer { buffer in
+    let rounds = sums.withUnsafeMutableBufferPointer { buffer in
       nonisolated(unsafe) let sums = buffer
-      return bestSeconds(measuring: seconds) {
+      return secondsOfCalls(measuring: seconds) {
         compute.pool.forEachPart(of: count, multiple: 1024) { part, thread in
           let (start, length) = (part.lowerBound, part.count)
           switch access {
-          case .read: sums[thread] = dot(first + start, first + start, count: length)
+          case .read: sums[thread] = sum(first + start, count: length)
           case .copy: (third + start).update(from: first + start, count: length)
           case .triad: addScaled(third + start, first + start, second + start, count: length)
           }
         }
       }
     }
-    return Double(streams * count * MemoryLayout<Float>.stride) / best
+    return MeasuredRate(
+      Double(streams * count * MemoryLayout<Float>.stride), seconds: rounds)
   }
 }
 
 // 1.0019 as f32, and 1 in both halves as bf16.
 private let measuredValue = Float(bitPattern: 0x3F80_3F80)
+
+/// In eight sums, so that no addition waits for the one before; count is a multiple of 64.
+private func sum(_ a: ConstantFloats, count: Int) -> Float {
+  var sums = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+  var more = sums
+  for index in stride(from: 0, to: count, by: 64) {
+    sums.0 += a.vector(index)
+    sums.1 += a.vector(index + 8)
+    sums.2 += a.vector(index + 16)
+    sums.3 += a.vector(index + 24)
+    more.0 += a.vector(index + 32)
+    more.1 += a.vector(index + 40)
+    more.2 += a.vector(index + 48)
+    more.3 += a.vector(index + 56)
+  }
+  return (sums.0 + sums.1 + sums.2 + sums.3 + more.0 + more.1 + more.2 + more.3).sum()
+}
 
 /// c[i] = a[i] + 0.5 · b[i].
 private func addScaled(_ c: Floats, _ a: ConstantFloats, _ b: ConstantFloats, count: Int) {
@@ -132,8 +169,8 @@ private func addScaled(_ c: Floats, _ a: ConstantFloats, _ b: ConstantFloats, co
   }
 }
 
-/// Seconds of one call in the best of several rounds.
-private func bestSeconds(measuring seconds: Double, _ body: () -> Void) -> Double {
+/// Seconds of one call in each of several rounds.
+private func secondsOfCalls(measuring seconds: Double, _ body: () -> Void) -> [Double] {
   let roundSeconds = 0.02
   let start = now()
   // The first call makes what is made once, the second says how long one takes.
@@ -141,13 +178,13 @@ private func bestSeconds(measuring seconds: Double, _ body: () -> Void) -> Doubl
   let warm = now()
   body()
   let count = max(1, Int(roundSeconds / max(now() - warm, 1e-9)))
-  var best = Double.infinity
+  var rounds: [Double] = []
   repeat {
     let roundStart = now()
     for _ in 0..<count { body() }
-    best = min(best, max(now() - roundStart, 1e-9) / Double(count))
+    rounds.append(max(now() - roundStart, 1e-9) / Double(count))
   } while now() - start < seconds
-  return best
+  return rounds
 }
 
 private func now() -> Double {

@@ -9,9 +9,10 @@ import Testing
     var ceilings = Ceilings(host: "a.b", cpu: "Some (R) CPU", threads: 2, kernels: "brg")
     ceilings.products = [
       .init(
-        kind: .inputGradient, type: "f32", rows: 32, columns: 64, inner: 16, threads: 2, rate: 2e11)
+        kind: .inputGradient, type: "f32", rows: 32, columns: 64, inner: 16, threads: 2,
+        rate: .init(best: 2e11, typical: 1e11))
     ]
-    ceilings.accesses = [.init(access: .read, threads: 2, rate: 3e10)]
+    ceilings.accesses = [.init(access: .read, threads: 2, rate: .init(best: 3e10, typical: 2e10))]
     ceilings.sumRate = 1e10
     return ceilings
   }()
@@ -26,7 +27,7 @@ import Testing
 
   @Test(
     arguments: [
-      ("version", JSON.integer(2), "expected ceilings of version 1, found 2"),
+      ("version", JSON.integer(1), "expected ceilings of version 2, found 1"),
       ("version", .null, "found no version"), ("threads", 0, "threads"),
       ("products", [["product": "forward"]], "a product is damaged"),
       ("memory", [["access": "read", "threads": 1, "gigabytes_per_second": 0]], "damaged"),

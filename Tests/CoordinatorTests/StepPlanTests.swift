@@ -12,12 +12,12 @@ import Testing
       ceilings.products.append(
         .init(
           kind: .forward, type: "f32", rows: rows, columns: 8, inner: 8, threads: threads,
-          rate: rate * Double(threads)))
+          rate: .init(best: 1e15, typical: rate * Double(threads))))
     }
     ceilings.accesses = [
-      .init(access: .read, threads: threads, rate: 1e10),
-      .init(access: .copy, threads: threads, rate: 1e10),
-      .init(access: .triad, threads: threads, rate: 1e10),
+      .init(access: .read, threads: threads, rate: .init(best: 1e15, typical: 1e10)),
+      .init(access: .copy, threads: threads, rate: .init(best: 1e15, typical: 1e10)),
+      .init(access: .triad, threads: threads, rate: .init(best: 1e15, typical: 1e10)),
     ]
     return ceilings
   }

@@ -99,7 +99,7 @@ func measuredTroubles(_ ceilings: Ceilings) -> [Trouble] {
         && $0.rows == all.rows && $0.columns == all.columns && $0.inner == all.inner
     })
   else { return [] }
-  let gain = all.rate / alone.rate
+  let gain = all.rate.best / alone.rate.best
   let threads = Double(all.threads) / Double(alone.threads)
   guard gain < 0.6 * threads else { return [] }
   return [

@@ -49,6 +49,10 @@ extension NodeReport {
 
   private var speedLines: [String] {
     let counts = Set(ceilings.products.map(\.threads)).sorted()
+    // The last column is the median of all threads' rounds, those before it are of the best ones.
+    func values(_ rate: (Int) -> MeasuredRate?) -> [Double?] {
+      counts.map { rate($0)?.best } + [counts.last.flatMap { rate($0)?.typical }]
+    }
     func cells(_ name: String, _ values: [Double?], _ unit: String) -> String {
       "  " + name.padding(toLength: 42, withPad: " ", startingAt: 0)
         + values.map { value in
@@ -60,13 +64,13 @@ extension NodeReport {
         + counts.map { count in
           let text = counted(count, "thread")
           return String(repeating: " ", count: max(0, 11 - text.count)) + text
-        }.joined()
+        }.joined() + "    typical"
     ]
     for product in ceilings.products where product.threads == ceilings.threads {
       let name =
         "\(product.type) \(product.kind.rawValue) \(product.rows) × \(product.inner) → "
         + "\(product.columns)"
-      let values = counts.map { count in
+      let values = values { count in
         ceilings.products.first {
           $0.type == product.type && $0.kind == product.kind && $0.rows == product.rows
             && $0.columns == product.columns && $0.inner == product.inner && $0.threads == count
@@ -75,14 +79,15 @@ extension NodeReport {
       lines.append(cells(name, values, "GFLOP/s"))
     }
     for access in MemoryAccess.allCases {
-      let values = counts.map { count in
+      let values = values { count in
         ceilings.accesses.first { $0.access == access && $0.threads == count }?.rate
       }
       lines.append(cells("memory \(access.rawValue)", values, "GB/s"))
     }
     if let rate = ceilings.sumRate {
       let padding = [Double?](repeating: nil, count: counts.count - 1)
-      lines.append(cells("ordered sum of the ranks' gradients", padding + [rate], "GB/s"))
+      lines.append(
+        cells("ordered sum of the ranks' gradients", padding + [rate, nil], "GB/s"))
     }
     return lines
   }

@@ -71,7 +71,7 @@ extension SpeedSurvey {
     var ceilings = Ceilings(
       host: machine.host, cpu: machine.cpu, threads: nodeThreads, kernels: all.kernelName)
 
-    var rates: [Double] = []
+    var rates: [MeasuredRate] = []
     let count = Double(
       precisions.count * products.count
         + (hasSeveral ? precisions.count * products.count { $0.isMeasuredAlone } : 0)
@@ -89,7 +89,8 @@ extension SpeedSurvey {
           ceilings.products.append(
             .init(
               kind: product.kind, type: precision.rawValue, rows: product.rows,
-              columns: product.columns, inner: product.inner, threads: threads, rate: 0))
+              columns: product.columns, inner: product.inner, threads: threads,
+              rate: MeasuredRate(best: 0, typical: 0)))
         }
       }
     }
@@ -99,12 +100,16 @@ extension SpeedSurvey {
         onItem("memory", Double(rates.count) / count)
         try communicator.barrier()
         rates.append(measurement.bandwidth(access, seconds: seconds, on: compute))
-        ceilings.accesses.append(.init(access: access, threads: threads, rate: 0))
+        ceilings.accesses.append(
+          .init(
+            access: access, threads: threads, rate: MeasuredRate(best: 0, typical: 0)))
       }
     }
-    let everyRank = try communicator.allGather(rates)
+    let everyRank = try communicator.allGather(rates.flatMap { [$0.best, $0.typical] })
     let sums = rates.indices.map { index in
-      ofNode.reduce(0) { $0 + everyRank[$1][index] }
+      MeasuredRate(
+        best: ofNode.reduce(0) { $0 + everyRank[$1][2 * index] },
+        typical: ofNode.reduce(0) { $0 + everyRank[$1][2 * index + 1] })
     }
     for index in ceilings.products.indices { ceilings.products[index].rate = sums[index] }
     for index in ceilings.accesses.indices {

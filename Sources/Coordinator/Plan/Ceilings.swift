@@ -15,16 +15,16 @@ struct Ceilings: Equatable {
     var inner: Int
     /// Threads of the node that did such products at once.
     var threads: Int
-    /// Floating-point operations a second of all of them together.
-    var rate: Double
+    /// Floating-point operations of all of them together.
+    var rate: MeasuredRate
   }
 
   /// The rate of a way through memory.
   struct Access: Equatable {
     var access: MemoryAccess
     var threads: Int
-    /// Bytes a second of all threads together.
-    var rate: Double
+    /// Bytes of all threads together.
+    var rate: MeasuredRate
   }
 
   var host: String
@@ -38,7 +38,12 @@ struct Ceilings: Equatable {
   var sumRate: Double?
 
   /// What a file of another form than this is refused by.
-  static let version = 1
+  static let version = 2
+}
+
+extension MeasuredRate {
+  /// A rate that is reached in every round.
+  init(always rate: Double) { self.init(best: rate, typical: rate) }
 }
 
 extension Ceilings {
@@ -59,7 +64,8 @@ extension Ceilings {
               "columns": .integer(Int64(product.columns)),
               "inner": .integer(Int64(product.inner)),
               "threads": .integer(Int64(product.threads)),
-              "gigaflops": .number(rounded(product.rate)),
+              "gigaflops": .number(rounded(product.rate.best)),
+              "typical_gigaflops": .number(rounded(product.rate.typical)),
             ]
           })),
       .init(
@@ -69,7 +75,8 @@ extension Ceilings {
             [
               "access": .string(access.access.rawValue),
               "threads": .integer(Int64(access.threads)),
-              "gigabytes_per_second": .number(rounded(access.rate)),
+              "gigabytes_per_second": .number(rounded(access.rate.best)),
+              "typical_gigabytes_per_second": .number(rounded(access.rate.typical)),
             ]
           })),
     ]
@@ -103,19 +110,23 @@ extension Ceilings {
       guard let kind = product["product"]?.string.flatMap({ MeasuredProduct(rawValue: $0) }),
         let type = product["type"]?.string, let rows = positive(product["rows"]),
         let columns = positive(product["columns"]), let inner = positive(product["inner"]),
-        let threads = positive(product["threads"]), let rate = rate(product["gigaflops"])
+        let threads = positive(product["threads"]), let best = rate(product["gigaflops"]),
+        let typical = rate(product["typical_gigaflops"])
       else { throw refuse("a product is damaged: \(product.text)") }
       self.products.append(
         Product(
           kind: kind, type: type, rows: rows, columns: columns, inner: inner, threads: threads,
-          rate: rate))
+          rate: MeasuredRate(best: best, typical: typical)))
     }
     for access in accesses {
       guard let kind = access["access"]?.string.flatMap({ MemoryAccess(rawValue: $0) }),
         let threads = positive(access["threads"]),
-        let rate = rate(access["gigabytes_per_second"])
+        let best = rate(access["gigabytes_per_second"]),
+        let typical = rate(access["typical_gigabytes_per_second"])
       else { throw refuse("an access to memory is damaged: \(access.text)") }
-      self.accesses.append(Access(access: kind, threads: threads, rate: rate))
+      self.accesses.append(
+        Access(
+          access: kind, threads: threads, rate: MeasuredRate(best: best, typical: typical)))
     }
     if let sum = json["gradient_sum_gigabytes_per_second"] {
       guard let rate = rate(sum) else { throw refuse("the gradient sum is damaged: \(sum.text)") }

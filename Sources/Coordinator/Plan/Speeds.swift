@@ -35,14 +35,14 @@ struct Speeds {
   func bandwidth(_ access: MemoryAccess) -> Double {
     let found = ceilings.accesses.filter { $0.access == access }
       .max { $0.threads < $1.threads }
-    return (found?.rate ?? 1e10) / Double(ranksOnNode)
+    return (found?.rate.typical ?? 1e10) / Double(ranksOnNode)
   }
 
   /// The node's rate of the largest measured product of a kind; a kind that was not measured is as
   /// fast as the forward.
   private func rate(_ kind: MeasuredProduct) -> Double {
     let largest = measured(kind).max { $0.rows < $1.rows }
-    return largest?.rate ?? (kind == .forward ? 1e11 : rate(.forward))
+    return largest?.rate.typical ?? (kind == .forward ? 1e11 : rate(.forward))
   }
 
   /// Measured products of a kind with all threads; f32 where there is no figure for the type.
@@ -56,7 +56,7 @@ struct Speeds {
   private func secondsPerWeight(rows: Double) -> Double {
     var points: [(rows: Double, seconds: Double)] = []
     for product in measured(.forward).sorted(by: { $0.rows < $1.rows }) {
-      let seconds = 2 * Double(product.rows) / product.rate
+      let seconds = 2 * Double(product.rows) / product.rate.typical
       if let last = points.last, last.rows == Double(product.rows) {
         points[points.count - 1].seconds = min(last.seconds, seconds)
       } else {
@@ -89,12 +89,13 @@ extension Ceilings {
       ceilings.products.append(
         Product(
           kind: .forward, type: rate.type, rows: rate.rows, columns: 2816, inner: 1024,
-          threads: threads, rate: Double(threads) * rate.gigaflops * 1e9))
+          threads: threads,
+          rate: MeasuredRate(always: Double(threads) * rate.gigaflops * 1e9)))
     }
     // Two cores reach 30 GB/s; a socket has some eight times that.
     let bytes = min(15e9 * Double(threads), 240e9)
     ceilings.accesses = MemoryAccess.allCases.map {
-      Access(access: $0, threads: threads, rate: bytes)
+      Access(access: $0, threads: threads, rate: MeasuredRate(always: bytes))
     }
     return ceilings
   }
