@@ -22,7 +22,7 @@ public enum MemoryAccess: String, Sendable, CaseIterable {
 
 /// A measured rate, each second.
 public struct MeasuredRate: Sendable, Equatable {
-  /// Of the best round: what disturbs the others does not count. The ceiling.
+  /// Of the best round, the ceiling: what disturbs the others does not count.
   public var best: Double
   /// Of the median round: what work reaches on this machine with all that goes on beside it.
   public var typical: Double

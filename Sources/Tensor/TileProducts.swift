@@ -1,5 +1,6 @@
 import CPlatform
 import CTiles
+import Glibc
 
 /// Products of bf16 matrices on the tiles of AMX, for one thread.
 ///
@@ -9,8 +10,11 @@ import CTiles
 final class TileProducts {
   private let scratch = Scratch()
 
-  /// Whether this CPU has tiles that multiply bf16 and the kernel lets this process use them.
-  static let areAvailable = sail_cpu_has_bf16_tiles() != 0 && sail_tiles_request() != 0
+  /// Whether this CPU has tiles that multiply bf16 and the kernel lets this process use them; the
+  /// environment's `SAIL_TILES=off` says no, for comparisons with other machines' kernels.
+  static let areAvailable =
+    getenv("SAIL_TILES").map { strcmp($0, "off") != 0 } ?? true
+    && sail_cpu_has_bf16_tiles() != 0 && sail_tiles_request() != 0
 
   /// Nil where there are no tiles.
   init?() {
