@@ -36,6 +36,10 @@ public final class Decoder {
   public var cacheLimit = Decoder.defaultCacheLimit
   /// Two gibibytes.
   public static let defaultCacheLimit = 1 << 31
+  /// Prompt tokens that go through the layers together between two decoding steps.
+  var promptChunk = Decoder.defaultPromptChunk
+  /// A multiple of attention's tiles, which are then cut in pieces of a prompt as in the whole.
+  public static let defaultPromptChunk = 512
   /// Caches of generation, used again by the next.
   var caches: [KeyValueCache] = []
   /// What the last generation took.
@@ -57,12 +61,12 @@ public final class Decoder {
   /// - Parameters:
   ///   - batch: packed token ids, all in 0..<V.
   ///   - keepsActivations: keeps what a backward needs.
-  ///   - afterAttentionInput: sees each layer's rotated queries, keys and values (T, fused).
+  ///   - caches: one for each family of the batch, where its keys and values go and are read behind
+  ///     those of earlier positions; empty where nothing comes before the batch or after it.
   /// - Returns: the residual stream before the last norm (T, C); overwritten by the next call.
   @discardableResult
   func runLayers(
-    _ batch: PackedBatch, keepsActivations: Bool,
-    afterAttentionInput: (_ layer: Int, _ fused: OperandMatrix) -> Void = { _, _ in }
+    _ batch: PackedBatch, keepsActivations: Bool, caches: [KeyValueCache] = []
   ) -> Matrix {
     let c = configuration
     let rows = batch.rowCount
@@ -75,8 +79,7 @@ public final class Decoder {
     for index in 0..<c.layerCount {
       runLayer(
         index, layers[keepsActivations && !recomputesLayers ? index : 0], batch: batch,
-        angles: angles, input: stream(index),
-        into: stream(index + 1), afterAttentionInput: afterAttentionInput)
+        angles: angles, caches: caches, input: stream(index), into: stream(index + 1))
     }
     return stream(c.layerCount)
   }
@@ -84,8 +87,7 @@ public final class Decoder {
   /// Runs one layer over a batch; `output` may be nil if only its activations are wanted.
   func runLayer(
     _ index: Int, _ layer: LayerActivations, batch: PackedBatch, angles: RotaryAngles,
-    input: Matrix, into output: Matrix?,
-    afterAttentionInput: (_ layer: Int, _ fused: OperandMatrix) -> Void = { _, _ in }
+    caches: [KeyValueCache] = [], input: Matrix, into output: Matrix?
   ) {
     let c = configuration
     let rows = batch.rowCount
@@ -95,12 +97,13 @@ public final class Decoder {
       index, input, normed: normed, inverseRMS: layer.attentionInverseRMS.base,
       headNorms: layer.headNorms, angles: angles, dropped: batch.dropped, wide: space.wide,
       into: fused)
-    afterAttentionInput(index, fused)
     let attended = layer.attended.matrix(rows: rows, columns: queryColumns)
     attended.rows(batch.usedRowCount..<rows).zero()
     compute.attention(
-      fused, heads: c.heads, families: batch.families, window: c.windows[index],
-      into: attended, normalizers: layer.normalizers.base)
+      fused, heads: c.heads, families: batch.families,
+      caches: zip(caches, batch.lastPromptRows).map {
+        $0.layer(index, count: Int(batch.positions[Int($1)]) + 1)
+      }, window: c.windows[index], into: attended, normalizers: layer.normalizers.base)
     let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
     project(
       .attentionOutput, layer: index, attended, into: middle.operand, dropped: batch.dropped)

@@ -80,21 +80,6 @@ public struct GenerationTimes: Sendable {
   }
 }
 
-/// A prompt that went through the layers, shared by its samples.
-private final class ReadyPrompt {
-  let request: Int
-  let cache: KeyValueCache
-  /// The last token's row of the residual stream (C).
-  let lastRow: FloatBuffer
-  var startedCount = 0
-
-  init(request: Int, cache: KeyValueCache, lastRow: FloatBuffer) {
-    self.request = request
-    self.cache = cache
-    self.lastRow = lastRow
-  }
-}
-
 /// A completion that is being generated.
 private final class LiveRow {
   let request: Int
@@ -118,9 +103,9 @@ private final class LiveRow {
 /// Generation of completions for the prompts of one call (continuous batching, Yu et al., OSDI 2022).
 ///
 /// All rows that are being generated decode together, one token a row and step; a row that ends is
-/// replaced at once by the next that waits. Prompts go through the layers in chunks between two steps,
-/// each once, and are shared by their samples. A token's draw is keyed by (step, row, sample, position),
-/// and where products are invariant no row depends on its neighbours.
+/// replaced by the next that waits. Prompts go through the layers once, a chunk between two steps, and
+/// are shared by their samples. A token's draw is keyed by (step, row, sample, position), and where
+/// products are invariant no row depends on its neighbours.
 private final class GenerationLoop {
   let decoder: Decoder
   let requests: [GenerationRequest]
@@ -129,8 +114,7 @@ private final class GenerationLoop {
   let step: Int
   private let space: DecodeWorkspace
   private var free: [KeyValueCache]
-  private var nextRequest = 0
-  private var ready: [ReadyPrompt] = []
+  private var prompts: PromptQueue
   private var live: [LiveRow] = []
   private(set) var results: [[Completion?]]
   private(set) var times = GenerationTimes()
@@ -149,6 +133,7 @@ private final class GenerationLoop {
     free = decoder.cacheSlots(count: rows, positions: longest)
     space = DecodeWorkspace(
       decoder.configuration, rows: free.count, precision: decoder.weights.precision)
+    prompts = PromptQueue(requests, of: decoder)
     results = requests.map { [Completion?](repeating: nil, count: $0.sampleCount) }
   }
 
@@ -187,53 +172,38 @@ private final class GenerationLoop {
     return true
   }
 
-  /// Starts as many rows as there are caches for.
+  /// Starts rows where caches are free and reads prompts for them: one chunk where rows are being
+  /// decoded, which wait for it, else as many as it takes.
   private func admit() {
-    let width = decoder.configuration.hiddenSize
+    let isDecoding = !live.isEmpty
+    startRows()
     while !free.isEmpty {
-      if ready.isEmpty { readPrompts() }
-      guard let prompt = ready.first, let cache = free.popLast() else { return }
-      let request = requests[prompt.request]
-      decoder.compute.pool.run(decoder.configuration.layerCount) { layer, _ in
-        cache.copy(prompt.cache, layer: layer, count: request.prompt.count)
-      }
-      (space.stream.base + live.count * width).update(from: prompt.lastRow.base, count: width)
-      live.append(
-        LiveRow(
-          request: prompt.request, sample: prompt.startedCount,
-          promptCount: request.prompt.count, cache: cache))
-      prompt.startedCount += 1
-      if prompt.startedCount == request.sampleCount { ready.removeFirst() }
+      let start = seconds()
+      let tokenCount = prompts.readChunk(startableRows: free.count)
+      if tokenCount == 0 { return }
+      times.promptTokens += tokenCount
+      times.promptSeconds += seconds() - start
+      startRows()
+      if isDecoding { return }
     }
   }
 
-  /// Runs the next prompts through the layers: about a chunk of tokens, no more prompts than can start.
-  private func readPrompts() {
-    let start = seconds()
-    var chosen: [Int] = []
-    var tokens = 0
-    var rows = 0
-    while nextRequest < requests.count, rows < free.count {
-      let request = requests[nextRequest]
-      if request.sampleCount > 0 {
-        if !chosen.isEmpty, tokens + request.prompt.count > Decoder.promptChunk { break }
-        chosen.append(nextRequest)
-        tokens += request.prompt.count
-        rows += request.sampleCount
+  /// Starts as many rows as there are caches for and prompts read.
+  private func startRows() {
+    let width = decoder.configuration.hiddenSize
+    while !free.isEmpty, let (prompt, sample) = prompts.nextSample(), let cache = free.popLast() {
+      let count = prompt.tokens.count
+      decoder.compute.pool.run(decoder.configuration.layerCount) { layer, _ in
+        cache.copy(prompt.cache, layer: layer, count: count)
       }
-      nextRequest += 1
+      (space.stream.base + live.count * width).update(from: prompt.lastRow.base, count: width)
+      live.append(
+        LiveRow(request: prompt.request, sample: sample, promptCount: count, cache: cache))
     }
-    if chosen.isEmpty { return }
-    ready = decoder.prefill(chosen.map { ($0, requests[$0].prompt) })
-    times.promptTokens += tokens
-    times.promptSeconds += seconds() - start
   }
 }
 
 extension Decoder {
-  /// Prompt tokens that go through the layers together; a longer prompt goes alone.
-  static let promptChunk = 512
-
   /// Generates completions for several prompts together.
   ///
   /// - Parameters:
@@ -273,29 +243,6 @@ extension Decoder {
         KeyValueCache(configuration, precision: precision, positions: positions))
     }
     return Array(caches.prefix(wanted).reversed())
-  }
-
-  /// Runs prompts through the layers and keeps their keys and values.
-  fileprivate func prefill(_ prompts: [(request: Int, tokens: [Int32])]) -> [ReadyPrompt] {
-    let c = configuration
-    let batch = PackedBatch(prompts.map { PromptFamily(prompt: $0.tokens, completions: []) })
-    let ready = prompts.map {
-      ReadyPrompt(
-        request: $0.request,
-        cache: KeyValueCache(c, precision: weights.precision, positions: $0.tokens.count),
-        lastRow: FloatBuffer(count: c.hiddenSize))
-    }
-    let stream = runLayers(batch, keepsActivations: false) { layer, fused in
-      compute.pool.run(prompts.count) { index, _ in
-        let end = Int(batch.lastPromptRows[index]) + 1
-        ready[index].cache.store(
-          fused.rows(end - prompts[index].tokens.count..<end), layer: layer)
-      }
-    }
-    for (prompt, row) in zip(ready, batch.lastPromptRows) {
-      prompt.lastRow.base.update(from: stream.row(Int(row)), count: c.hiddenSize)
-    }
-    return ready
   }
 
   /// Runs each row's last token through the layers; leaves them in the first rows of the stream.

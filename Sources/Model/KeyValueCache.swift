@@ -35,22 +35,6 @@ final class KeyValueCache {
     return CachedKeys(keys: base, values: base + size, capacity: capacity, count: count)
   }
 
-  /// Copies the keys and values of consecutive rows of rotated queries, keys and values to positions
-  /// from 0 on.
-  func store(_ fused: OperandMatrix, layer index: Int) {
-    let target = layer(index, count: fused.rows)
-    let bytes = heads.size * fused.precision.byteCount
-    for position in 0..<fused.rows {
-      let keys = fused.row(position) + heads.queryCount * bytes
-      for head in 0..<heads.keyValueCount {
-        let place = head * headBytes + position * bytes
-        (target.keys + place).copyMemory(from: keys + head * bytes, byteCount: bytes)
-        (target.values + place).copyMemory(
-          from: keys + (heads.keyValueCount + head) * bytes, byteCount: bytes)
-      }
-    }
-  }
-
   /// Takes over the first `count` positions of another cache, for one layer; zeroes the others.
   func copy(_ other: KeyValueCache, layer index: Int, count: Int) {
     let bytes = count * heads.size * memory.precision.byteCount

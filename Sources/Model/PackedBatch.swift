@@ -42,7 +42,7 @@ public struct PackedBatch: Sendable {
   public private(set) var sequences: [Range<Int>] = []
   /// Row at which the score of each sequence is read, where the batch is for scores.
   public private(set) var scoreRows: [Int32] = []
-  /// Last row of each family's prompt.
+  /// Last row of each family's prompt, or of its piece of one.
   public private(set) var lastPromptRows: [Int32] = []
   /// Rows without padding.
   public private(set) var usedRowCount = 0
@@ -79,6 +79,22 @@ public struct PackedBatch: Sendable {
   ///   - head: says at which token a score is read.
   public init(_ packed: [PromptFamily], scoredBy head: ScoreHead) {
     for family in packed { append(family, scoredBy: head) }
+    pad()
+  }
+
+  /// Packs pieces of prompts, each a family, whose earlier tokens' keys and values are in caches.
+  ///
+  /// - Parameter pieces: tokens from a prompt; their indices in it are their positions.
+  init(pieces: [ArraySlice<Int32>]) {
+    for piece in pieces {
+      precondition(!piece.isEmpty)
+      let rows = tokens.count..<tokens.count + piece.count
+      tokens += piece
+      positions += piece.indices.map { Int32($0) }
+      lastPromptRows.append(Int32(rows.upperBound - 1))
+      let segment = AttentionSegment(rows: rows, cachedCount: piece.startIndex)
+      families.append(AttentionFamily(segments: [segment]))
+    }
     pad()
   }
 

@@ -4,14 +4,17 @@ public struct AttentionSegment: Sendable {
   public var rows: Range<Int>
   /// Rows of another segment that every row of this one sees, empty for none.
   public var prefix: Range<Int>
+  /// Positions before these that are in a cache and in no row, which every row sees too.
+  public var cachedCount: Int
 
-  /// A segment from its rows and prefix.
-  public init(rows: Range<Int>, prefix: Range<Int> = 0..<0) {
+  /// A segment from its rows and what comes before them.
+  public init(rows: Range<Int>, prefix: Range<Int> = 0..<0, cachedCount: Int = 0) {
     self.rows = rows
     self.prefix = prefix
+    self.cachedCount = cachedCount
   }
 
-  var keyCount: Int { prefix.count + rows.count }
+  var keyCount: Int { cachedCount + prefix.count + rows.count }
 
   /// Queries go in tiles of this many rows: small ones for short segments, which waste less padding.
   var tile: Int { keyCount <= 256 ? 32 : 64 }
@@ -63,42 +66,53 @@ extension Compute {
   ///   - fused: rotated queries and keys, and values, side by side (T, (Q + 2 K) · size).
   ///   - heads: the heads.
   ///   - families: which rows see which; rows in none are left alone.
+  ///   - caches: one for each family, which then has one segment, in numbers of the type of `fused`: the
+  ///     rows' keys and values become the last of its `count` positions, and all are read there; empty
+  ///     to read them in `fused`.
   ///   - window: positions that a row sees, its own included; nil for all.
   ///   - output: (T, Q · size) of the type of `fused`, the families' rows overwritten.
   ///   - normalizers: (Q, T, 2) each soft-max's largest score and inverse denominator, overwritten,
   ///     for the backward.
   public func attention(
     _ fused: OperandMatrix, heads: AttentionHeads, families: [AttentionFamily],
-    window: Int? = nil, into output: OperandMatrix, normalizers: UnsafeMutablePointer<Float>
+    caches: [CachedKeys] = [], window: Int? = nil, into output: OperandMatrix,
+    normalizers: UnsafeMutablePointer<Float>
   ) {
+    precondition(caches.isEmpty || caches.count == families.count)
+    precondition(caches.isEmpty || families.allSatisfy { $0.segments.count == 1 })
     precondition(fused.columns == heads.fusedColumns && output.precision == fused.precision)
     precondition(output.columns == heads.queryCount * heads.size && output.rows == fused.rows)
     pool.run(families.count * heads.keyValueCount) { task, thread in
-      let keyValueHead = task % heads.keyValueCount
-      for segment in families[task / heads.keyValueCount].segments {
+      let (family, keyValueHead) = task.quotientAndRemainder(dividingBy: heads.keyValueCount)
+      for segment in families[family].segments {
         segmentForward(
-          segment, keyValueHead: keyValueHead, fused: fused, heads: heads, window: window,
-          into: output, normalizers: normalizers, thread: thread)
+          segment, keyValueHead: keyValueHead, fused: fused, heads: heads,
+          cache: caches.isEmpty ? nil : caches[family], window: window, into: output,
+          normalizers: normalizers, thread: thread)
       }
     }
   }
 
   private func segmentForward(
     _ segment: AttentionSegment, keyValueHead: Int, fused: OperandMatrix, heads: AttentionHeads,
-    window: Int?, into output: OperandMatrix, normalizers: Floats, thread: Int
+    cache: CachedKeys?, window: Int?, into output: OperandMatrix, normalizers: Floats, thread: Int
   ) {
+    precondition(cache.map { $0.count == segment.keyCount } ?? (segment.cachedCount == 0))
     let size = heads.size
     let keys = segment.paddedKeyCount
     let tile = segment.tile
     let precision = fused.precision
     var space = TileSpace(precision)
-    let (keyPlace, valuePlace) = (space.operands(keys * size), space.operands(keys * size))
+    let gathered = cache == nil ? keys * size : 0
+    let (keyPlace, valuePlace) = (space.operands(gathered), space.operands(gathered))
     let queryPlace = space.operands(tile * size)
     let resultPlace = space.floats(tile * size)
     let scorePlace = space.floats(tile * keys)
     let weightPlace = precision == .f32 ? scorePlace : space.operands(tile * keys)
     withScratch(space.count, thread: thread) { memory in
-      let (key, value) = (memory + keyPlace, memory + valuePlace)
+      var key = UnsafeMutableRawPointer(memory + keyPlace)
+      var value = UnsafeMutableRawPointer(memory + valuePlace)
+      if let cache { (key, value) = cache.head(keyValueHead, size, precision) }
       let (query, result) = (memory + queryPlace, memory + resultPlace)
       let (scores, weights) = (memory + scorePlace, memory + weightPlace)
       gather(fused, heads.keyOffset(keyValueHead), size, segment, into: key)
@@ -111,7 +125,7 @@ extension Compute {
           engines[thread].multiply(
             ProductShape(
               rows: tile, columns: block.keys, inner: size, transposesB: true,
-              precision: precision), query, UnsafeRawPointer(key) + first, into: scores)
+              precision: precision), query, key + first, into: scores)
           let saved = normalizers + 2 * (head * fused.rows + block.firstRow)
           for row in 0..<block.count {
             softmaxWeights(
@@ -125,7 +139,7 @@ extension Compute {
           }
           engines[thread].multiply(
             ProductShape(rows: tile, columns: size, inner: block.keys, precision: precision),
-            weights, UnsafeRawPointer(value) + first, into: result)
+            weights, value + first, into: result)
           for row in 0..<block.count {
             let line = result + row * size
             let inverse = saved[2 * row + 1]
@@ -139,7 +153,7 @@ extension Compute {
     }
   }
 
-  /// Backward of ``attention(_:heads:families:window:into:normalizers:)``.
+  /// Backward of ``attention(_:heads:families:caches:window:into:normalizers:)`` without caches.
   ///
   /// Per tile, with P recomputed from the saved normalizers: dV += Pᵀ dO, dP = dO Vᵀ,
   /// dS = P ∘ (dP − ⟨P, dP⟩)/√size, dQ = dS K, dK += dSᵀ Q; tiles, then query heads, then segments

@@ -28,7 +28,7 @@ struct QueryBlock {
     firstRow = segment.rows.lowerBound + start
     count = min(tile, segment.rows.count - start)
     self.window = window
-    firstEnd = segment.prefix.count + start + 1
+    firstEnd = segment.keyCount - segment.rows.count + start + 1
     let unseen = max(0, firstEnd - (window ?? firstEnd))
     firstKey = unseen / tile * tile
     keys = (firstEnd + count - 1 - firstKey + tile - 1) / tile * tile
@@ -74,13 +74,14 @@ struct TileSpace {
   }
 }
 
-/// Copies one head of the segment's prefix and rows into dense rows, then zero rows to a whole tile.
+/// Copies one head of the segment's prefix and rows into dense rows, behind the cached positions that
+/// are there already, then zero rows to a whole tile.
 func gather(
   _ fused: OperandMatrix, _ offset: Int, _ size: Int, _ segment: AttentionSegment,
   into dense: UnsafeMutableRawPointer
 ) {
   let bytes = fused.precision.byteCount
-  var target = dense
+  var target = dense + segment.cachedCount * size * bytes
   for range in [segment.prefix, segment.rows] {
     for row in range {
       target.copyMemory(from: fused.row(row) + offset * bytes, byteCount: size * bytes)

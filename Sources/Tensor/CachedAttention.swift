@@ -22,12 +22,20 @@ public struct CachedKeys {
     self.capacity = capacity
     self.count = count
   }
+
+  /// A head's keys and values (capacity, size).
+  func head(
+    _ index: Int, _ size: Int, _ precision: Precision
+  ) -> (keys: UnsafeMutableRawPointer, values: UnsafeMutableRawPointer) {
+    let offset = index * capacity * size * precision.byteCount
+    return (keys + offset, values + offset)
+  }
 }
 
 extension Compute {
   /// Attention of one new token per sequence over its cached keys: the decoding step.
   ///
-  /// Where products are invariant, a row has the bits that ``attention(_:heads:families:window:into:normalizers:)``
+  /// Where products are invariant, a row has the bits that ``attention(_:heads:families:caches:window:into:normalizers:)``
   /// gives it in a whole sequence: the same products, beside which stand other rows and zeros only.
   /// - Parameters:
   ///   - fused: rotated queries and keys, and values, of the new tokens (M, (Q + 2 K) · size).
@@ -54,7 +62,7 @@ extension Compute {
         let end =
           (cache.count + CachedKeys.multiple - 1) / CachedKeys.multiple * CachedKeys.multiple
         let keys = end - first
-        let place = (keyValueHead * cache.capacity + first) * size * bytes
+        let (key, value) = cache.head(keyValueHead, size, precision)
         var space = TileSpace(precision)
         let (scorePlace, resultPlace) = (space.floats(group * keys), space.floats(group * size))
         let weightPlace = precision == .f32 ? scorePlace : space.operands(group * keys)
@@ -62,15 +70,15 @@ extension Compute {
           let (scores, result) = (memory + scorePlace, memory + resultPlace)
           let weights = memory + weightPlace
           let new = fused.row(row) + (heads.queryCount + keyValueHead) * size * bytes
-          let last = (keyValueHead * cache.capacity + cache.count - 1) * size * bytes
-          (cache.keys + last).copyMemory(from: new, byteCount: size * bytes)
-          (cache.values + last).copyMemory(
+          let last = (cache.count - 1) * size * bytes
+          (key + last).copyMemory(from: new, byteCount: size * bytes)
+          (value + last).copyMemory(
             from: new + heads.keyValueCount * size * bytes, byteCount: size * bytes)
           let query = fused.row(row) + keyValueHead * group * size * bytes
           engines[thread].multiply(
             ProductShape(
               rows: group, columns: keys, inner: size, transposesB: true, precision: precision),
-            query, cache.keys + place, into: scores)
+            query, key + first * size * bytes, into: scores)
           let visible = start - first..<cache.count - first
           withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * group) { normalizers in
             guard let normalizer = normalizers.baseAddress else { return }
@@ -86,7 +94,7 @@ extension Compute {
             }
             engines[thread].multiply(
               ProductShape(rows: group, columns: size, inner: keys, precision: precision), weights,
-              cache.values + place, into: result)
+              value + first * size * bytes, into: result)
             for head in 0..<group {
               let line = result + head * size
               let inverse = normalizer[2 * head + 1]

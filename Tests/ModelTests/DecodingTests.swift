@@ -127,7 +127,7 @@ struct DecodingTests {
   @Test(arguments: Precision.allCases) func promptsGoInChunks(_ precision: Precision) throws {
     let model = try TinyModel(.tied)
     let decoder = model.decoder(Compute(threadCount: 2), precision)
-    let lengths = [200, 300, 40, Decoder.promptChunk + 90, 1, 500, 12]
+    let lengths = [200, 300, 40, Decoder.defaultPromptChunk + 90, 1, 500, 12]
     let requests = lengths.enumerated().map {
       GenerationRequest(
         prompt: randomTokens($0.element, below: 37, seed: UInt64(950 + $0.offset)),
