@@ -4,7 +4,7 @@ import Testing
 @testable import Model
 
 /// Prompts below and above a chunk of 64 or 128 tokens, at and beside the ends of pieces.
-private let lengths = [150, 40, 333, 64, 129, 1, 128, 700, 20]
+private let lengths = [150, 40, 333, 64, 129, 1, 128, 1200, 20]
 
 private func requests(below size: Int) -> [GenerationRequest] {
   lengths.enumerated().map {
@@ -127,7 +127,7 @@ extension KeyValueCache {
     let sums = batch.sequences.map { statistics[$0].reduce(0) { $0 + $1.logProbability } }
     expectEqual(expected.flatMap { $0 }.map(\.logProbability), sums)
     let row = KeyValueCache.bytes(
-      model.configuration, precision: precision, positions: 700 + 12 - 1)
+      model.configuration, precision: precision, positions: 1200 + 12 - 1)
     for (chunk, cacheCount) in [(64, 100), (64, 1), (64, 3), (128, 2), (128, 100), (512, 2)] {
       let decoder = model.decoder(Compute(threadCount: 2), precision)
       decoder.promptChunk = chunk
