@@ -103,7 +103,7 @@ def dpo(bench: Bench, precision: str) -> list[Result]:
     lengths = f"{size.step_pairs} pairs of {size.step_prompt} + 2 × {size.step_response} tokens"
     settings = bench.pairs_settings(precision)
     pairs = Path(settings["data"]["train"])
-    # Filled by a first run of the same steps.
+    # Filled by a first run of the same steps, which ends as a run does.
     cached_settings = {**settings, "reference_cache": str(bench.work / f"reference-cache-{precision}")}
     plain = Result(f"DPO step, {lengths}", precision, "s")
     cached = Result("DPO step, cached reference", precision, "s")
@@ -116,9 +116,11 @@ def dpo(bench: Bench, precision: str) -> list[Result]:
         runs.append(bench.sail.train("dpo", settings, bench.steps))
         try:
             if number == 0:
-                bench.sail.train("dpo-fill", cached_settings, bench.steps)
+                bench.sail.fill("dpo-fill", cached_settings, bench.steps)
             if not cached.notes:
                 cached_runs.append(bench.sail.train("dpo-cached", cached_settings, bench.steps))
+                if max(cached_runs[-1].phases.get("reference", [0])) > 0.01 * min(cached_runs[-1].seconds):
+                    raise MeasurementError("the reference was computed although it should be cached")
         except MeasurementError as error:
             cached.notes.append(f"failed: {error}")
         if trl := bench.trl:

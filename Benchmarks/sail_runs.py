@@ -62,6 +62,35 @@ class Sail:
     def train(self, name: str, settings: dict, step_count: int) -> Steps:
         """Runs `step_count` steps after a first one, and ends the run before it saves."""
         folder = self.work / name
+        command = self._training(name, settings, folder)
+        metrics = folder / "metrics.jsonl"
+        seen: list[float] = []  # when each step's line was there
+
+        def is_enough() -> bool:
+            count = len(step_lines(metrics))
+            seen.extend(time.monotonic() for _ in range(len(seen), count))
+            return count > step_count
+
+        start = run_until(command, self.work / f"{name}.log", is_enough, self.environment())
+        lines = step_lines(metrics)[: step_count + 1]
+        shutil.rmtree(folder, ignore_errors=True)
+        phases = [key.removeprefix("time/") for key in lines[0] if key.startswith("time/") and key != "time/step"]
+        return Steps(
+            seconds=[line["time/step"] for line in lines[1:]],
+            phases={phase: [line[f"time/{phase}"] for line in lines[1:]] for phase in phases},
+            start_seconds=seen[0] - lines[0]["time/step"] - start,
+            memory_gb=max(line["memory_gb"] for line in lines),
+        )
+
+    def fill(self, name: str, settings: dict, step_count: int) -> None:
+        """Runs the steps that `train` runs and lets the run end, which is when a reference cache is written."""
+        folder = self.work / name
+        command = self._training(name, {**settings, "steps": step_count + 1}, folder)
+        run(command, self.work / f"{name}.log", self.environment())
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _training(self, name: str, settings: dict, folder: Path) -> list[str]:
+        """Writes a run file of that name; the command that runs it into an empty folder."""
         shutil.rmtree(folder, ignore_errors=True)
         values = {
             "batch": {"pairs": 4, "groups": self.ranks},
@@ -75,26 +104,8 @@ class Sail:
         run_file = self.work / f"{name}.yaml"
         # A line of JSON is YAML.
         run_file.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items()), encoding="utf-8")
-        metrics = folder / "metrics.jsonl"
-        seen: list[float] = []  # when each step's line was there
-
-        def is_enough() -> bool:
-            count = len(step_lines(metrics))
-            seen.extend(time.monotonic() for _ in range(len(seen), count))
-            return count > step_count
-
         overrides = [part for override in self.overrides for part in ("--set", override)]
-        command = self.command("train", "--config", str(run_file), "--progress", "plain", *overrides)
-        start = run_until(command, self.work / f"{name}.log", is_enough, self.environment())
-        lines = step_lines(metrics)[: step_count + 1]
-        shutil.rmtree(folder, ignore_errors=True)
-        phases = [key.removeprefix("time/") for key in lines[0] if key.startswith("time/") and key != "time/step"]
-        return Steps(
-            seconds=[line["time/step"] for line in lines[1:]],
-            phases={phase: [line[f"time/{phase}"] for line in lines[1:]] for phase in phases},
-            start_seconds=seen[0] - lines[0]["time/step"] - start,
-            memory_gb=max(line["memory_gb"] for line in lines),
-        )
+        return self.command("train", "--config", str(run_file), "--progress", "plain", *overrides)
 
     def generate(self, name: str, model: Path, prompts: Path, new_tokens: int, precision: str) -> Speed:
         """Speed of one generation of a completion for every prompt.

@@ -49,4 +49,23 @@ import Testing
     #expect(Ceilings.folder(environment: relative) == "/h/.cache/sail")
     #expect(Ceilings.folder(environment: [:]) == nil)
   }
+
+  /// Kept ceilings of another version do not stop a plan that nobody gave them to.
+  @Test func keptOnesThatAreOfNoUseAreToldOf() throws {
+    let folder = FileManager.default.temporaryDirectory.path + "/sail-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let environment = ["XDG_CACHE_HOME": folder]
+    var notes: [String] = []
+    #expect(Ceilings.kept(environment: environment, notes: &notes) == nil && notes.isEmpty)
+
+    let machine = Machine.identity
+    let ceilings = Ceilings(
+      host: machine.host, cpu: machine.cpu, threads: 1, kernels: "brg")
+    let path = try ceilings.save(in: folder + "/sail")
+    #expect(Ceilings.kept(environment: environment, notes: &notes) == ceilings && notes.isEmpty)
+
+    try Data("{\"version\": 1}".utf8).write(to: URL(fileURLWithPath: path))
+    #expect(Ceilings.kept(environment: environment, notes: &notes) == nil)
+    #expect(notes.count == 1 && notes[0].contains("found 1"), "\(notes)")
+  }
 }

@@ -60,7 +60,8 @@ extension EndToEndTests {
       try withWorkFolder { folder in
         try Self.writeRunFile(folder, config: Self.published("Qwen1.5-0.5B"))
         let job = try sailDone(
-          ["plan", "--config", "run.yaml", "--ranks", "1"], Launch(folder: folder.path))
+          ["plan", "--config", "run.yaml", "--ranks", "1"],
+          Launch(environment: ["XDG_CACHE_HOME": folder.path], folder: folder.path))
         #expect(job.output.contains("of the first 8 rows of"), "\(job.output)")
       }
     }
@@ -82,7 +83,8 @@ extension EndToEndTests {
       try withWorkFolder { folder in
         try Self.writeRunFile(folder, config: Self.published("Qwen1.5-0.5B"))
         let job = try sail(
-          ["plan", "--config", "run.yaml"] + arguments, Launch(folder: folder.path))
+          ["plan", "--config", "run.yaml"] + arguments,
+          Launch(environment: ["XDG_CACHE_HOME": folder.path], folder: folder.path))
         #expect(job.code == code, "\(job.errors)")
         #expect(job.errors.contains(part), "\(job.errors)")
         #expect(job.output.isEmpty)

@@ -109,18 +109,16 @@ private func plannedCeilings(
   _ options: PlanOptions, _ configuration: RunConfiguration, ranksOnNode: Int,
   notes: inout [String]
 ) throws -> Ceilings {
-  let machine = Machine.identity
-  let kept = Ceilings.folder(environment: options.environment).map {
-    $0 + "/" + Ceilings.fileName(host: machine.host, cpu: machine.cpu)
-  }.flatMap { FileManager.default.fileExists(atPath: $0) ? $0 : nil }
-  guard let file = options.ceilings ?? kept else {
+  let found =
+    try options.ceilings.map { try Ceilings.load($0) }
+    ?? Ceilings.kept(environment: options.environment, notes: &notes)
+  guard let ceilings = found else {
     let threads = ranksOnNode * (plannedThreads(options, configuration) ?? 1)
     notes.append(
       "seconds rest on assumed speeds (100 GFLOP/s a thread in f32, 210 in bf16): run `sail "
         + "doctor` first")
     return .assumed(threads: max(threads, Compute.availableCPUCount), hasBF16: true)
   }
-  let ceilings = try Ceilings.load(file)
   notes.append(
     "seconds rest on what `sail doctor` measured on \(ceilings.host) with "
       + counted(ceilings.threads, "thread"))

@@ -185,4 +185,23 @@ extension Ceilings {
     let json = try parseJSON(try readFile(path, what: "file of ceilings"), source: path)
     return try Ceilings(json["nodes"]?.elements?.first?["ceilings"] ?? json, file: path)
   }
+
+  /// The ceilings that `sail doctor` kept of this machine, nil if there are none of use.
+  ///
+  /// - Parameters:
+  ///   - environment: says where they are kept.
+  ///   - notes: gets why a file that is there can't be used; nobody asked for it, so that is no error.
+  /// - Returns: the ceilings.
+  static func kept(environment: [String: String], notes: inout [String]) -> Ceilings? {
+    let machine = Machine.identity
+    guard let folder = folder(environment: environment) else { return nil }
+    let file = folder + "/" + fileName(host: machine.host, cpu: machine.cpu)
+    guard FileManager.default.fileExists(atPath: file) else { return nil }
+    do {
+      return try load(file)
+    } catch {
+      notes.append("\(error)")
+      return nil
+    }
+  }
 }
