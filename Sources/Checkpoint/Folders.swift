@@ -34,7 +34,10 @@ func withoutTrailingSlashes(_ path: String) -> String {
 }
 
 /// Creates a folder and those above it, where they don't exist.
-func makeFolder(_ path: String) throws(CheckpointError) {
+///
+/// - Parameter path: the folder.
+/// - Throws: `CheckpointError` with what the system says.
+public func makeFolder(_ path: String) throws(CheckpointError) {
   if mkdir(path, 0o777) == 0 { return }
   if errno == ENOENT {
     let parent = parentFolder(of: withoutTrailingSlashes(path))

@@ -7,9 +7,10 @@ struct OutputFile: ~Copyable {
   private let descriptor: Int32
   private let digest = Digest()
 
-  /// Creates a file or empties the one that is there.
-  init(path: String) throws(CheckpointError) {
-    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+  /// Creates a file or empties the one that is there; with `appending` adds to what is there.
+  init(path: String, appending: Bool = false) throws(CheckpointError) {
+    let descriptor = open(
+      path, O_WRONLY | O_CREAT | O_CLOEXEC | (appending ? O_APPEND : O_TRUNC), 0o666)
     guard descriptor >= 0 else { throw .system("create", path) }
     self.path = path
     self.descriptor = descriptor
@@ -50,18 +51,28 @@ struct OutputFile: ~Copyable {
 
 /// Writes a file so that its name never stands for half of it: temporary name, fsync, rename.
 ///
-/// The temporary name is `<path>.partial`: one writer a path at a time.
+/// The temporary name is `<path>.partial`: one writer a path at a time. ``OutputPlace`` says what
+/// becomes of links, devices and pipes.
 public func writeFileAtomically(_ bytes: [UInt8], path: String) throws(CheckpointError) {
   try replaceFile(path) { (file) throws(CheckpointError) in try file.write(bytes) }
 }
 
 /// Writes a file under a temporary name, makes it durable and gives it its name.
 ///
-/// The folder's entry is made durable too. On an error nothing stays behind.
+/// The folder's entry is made durable too. On an error nothing stays behind. What is no file is written
+/// to as it stands, see ``OutputPlace``.
 @discardableResult
 func replaceFile(
-  _ path: String, write: (inout OutputFile) throws(CheckpointError) -> Void
+  _ name: String, write: (inout OutputFile) throws(CheckpointError) -> Void
 ) throws(CheckpointError) -> FileDigest {
+  let path: String
+  switch OutputPlace(of: name) {
+  case .file(let target): path = target
+  case .stream(let target):
+    var file = try OutputFile(path: target, appending: true)
+    try write(&file)
+    return try file.synchronize()
+  }
   let partial = path + ".partial"
   do throws(CheckpointError) {
     var file = try OutputFile(path: partial)

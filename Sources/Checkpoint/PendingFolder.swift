@@ -14,7 +14,7 @@ public struct PendingFolder: Sendable {
 
   /// Where the files of a folder are written before it is complete.
   public static func partialPath(for finalPath: String) -> String {
-    beside(finalPath, prefix: "partial-")
+    beside(finalPath, prefix: partialPrefix)
   }
 
   /// Creates the folder to write to, after removing one that an earlier attempt left.
@@ -95,6 +95,18 @@ public func removeFolder(_ path: String) throws(CheckpointError) {
   try synchronizeFolder(parentFolder(of: partial))
   try removeTree(partial)
 }
+
+/// Removes what unfinished folders left behind; nobody must be writing one.
+///
+/// - Parameter parent: the folder that their names would be in.
+/// - Throws: `CheckpointError` if it cannot be read, or one of them not removed.
+public func removePartialFolders(in parent: String) throws(CheckpointError) {
+  for name in try entryNames(of: parent) where name.hasPrefix(partialPrefix) {
+    try removeTree("\(parent)/\(name)")
+  }
+}
+
+private let partialPrefix = "partial-"
 
 /// The same path with a prefix before its last component.
 private func beside(_ path: String, prefix: String) -> String {

@@ -18,6 +18,19 @@ struct PendingFolderTests {
     return path
   }
 
+  @Test("What unfinished folders left is removed, nothing else")
+  func partialFolders() throws {
+    try withTemporaryFolder { path in
+      try complete(path + "/step-00000002")
+      _ = try PendingFolder(finalPath: path + "/step-00000004")
+      try store([1], path + "/partial")
+      #expect(try names(path) == ["partial", "partial-step-00000004", "step-00000002"])
+      try removePartialFolders(in: path)
+      #expect(try names(path) == ["partial", "step-00000002"])
+      _ = try verifyFolder(path + "/step-00000002")
+    }
+  }
+
   func names(_ path: String) throws -> [String] {
     try FileManager.default.contentsOfDirectory(atPath: path).sorted()
   }
@@ -214,7 +227,7 @@ struct PendingFolderTests {
       #expect(try fileBytes(file) == [3])
       try FileManager.default.createDirectory(
         atPath: path + "/folder", withIntermediateDirectories: false)
-      #expect(sentence { try writeFileAtomically([4], path: path + "/folder") }.contains("rename"))
+      #expect(sentence { try writeFileAtomically([4], path: path + "/folder") }.contains("a folder"))
       #expect(try names(path) == ["folder", "run.json", "run.json.partial"])
     }
   }

@@ -189,11 +189,7 @@ func checkFolderCanBeMade(_ path: String) throws(DataError) {
 
 /// Writes figures and pairs of an evaluation.
 func writeEvaluation(_ records: [JSON], _ report: EvaluationReport, folder: String) throws {
-  do {
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-  } catch {
-    throw DataError(folder, "the folder cannot be made: \(error.localizedDescription)")
-  }
+  try makeFolder(folder)
   try writeFileAtomically(
     Array((report.json.indentedText + "\n").utf8), path: folder + "/metrics.json")
   try writeFileAtomically(

@@ -85,11 +85,25 @@ public func score(_ options: ScoreOptions, communicator: borrowing Communicator)
 }
 
 /// Refuses an output that could not be written, before the work is done.
-func checkWritable(_ path: String) throws(DataError) {
+///
+/// - Parameters:
+///   - name: what was given.
+///   - option: the option that it was given to, for the message.
+/// - Throws: `DataError` with the reason.
+func checkWritable(_ name: String, option: String = "--out") throws(DataError) {
   let manager = FileManager.default
   var isFolder: ObjCBool = false
-  if manager.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
-    throw DataError(path, "is a folder; --out wants a file to write")
+  if manager.fileExists(atPath: name, isDirectory: &isFolder), isFolder.boolValue {
+    throw DataError(name, "is a folder; \(option) wants a file to write")
+  }
+  let path: String
+  switch OutputPlace(of: name) {
+  case .file(let target): path = target
+  case .stream:
+    guard manager.isWritableFile(atPath: name) || !manager.fileExists(atPath: name) else {
+      throw DataError(name, "cannot be written: no permission to write to it")
+    }
+    return
   }
   let parent = PathParts(path).folder
   let folder = parent.isEmpty ? "." : parent

@@ -59,12 +59,8 @@ struct TokenCache {
 
 /// Makes the cache's folder; throws `DataError` if it cannot be made.
 private func makeCacheFolder(_ path: String) throws(DataError) {
-  do {
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  } catch {
+  do throws(CheckpointError) { try makeFolder(path) } catch {
     throw DataError(
-      path,
-      "the folder of the token cache cannot be made (\(error.localizedDescription)); give "
-        + "another one with data.cache, or data.cache: off")
+      path, "the token cache: \(error); give another folder with data.cache, or data.cache: off")
   }
 }

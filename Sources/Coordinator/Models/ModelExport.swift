@@ -25,11 +25,7 @@ struct ExportedFolder {
     let manager = FileManager.default
     let partial = PendingFolder.partialPath(for: folder)
     try removeFolder(partial)
-    do {
-      try manager.createDirectory(atPath: partial, withIntermediateDirectories: true)
-    } catch {
-      throw DataError(partial, "the folder cannot be made: \(error.localizedDescription)")
-    }
+    try makeFolder(partial)
     try writeSafetensors(
       placements: placements, from: weights, type: type, shardBytes: shardBytes, folder: partial,
       stem: stem)

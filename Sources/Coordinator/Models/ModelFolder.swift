@@ -255,6 +255,9 @@ func readFile(_ path: String, what: String) throws(DataError) -> [UInt8] {
   guard !isFolder.boolValue else {
     throw DataError(path, "this is a folder; expected a \(what) file")
   }
+  guard access(path, R_OK) == 0 else {
+    throw DataError(path, "cannot be read: \(String(cString: strerror(errno)))")
+  }
   do {
     return [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
   } catch {

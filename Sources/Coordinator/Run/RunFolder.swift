@@ -24,18 +24,15 @@ final class RunFolder {
 
   /// Makes the folder and takes its lock, which ends with the process that holds it.
   func open() throws {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: checkpoints, withIntermediateDirectories: true)
-    } catch {
-      throw ConfigurationError(
-        "output: the folder \(path) cannot be made: \(error.localizedDescription)")
+    do throws(CheckpointError) { try makeFolder(checkpoints) } catch {
+      throw ConfigurationError("output: \(error)")
     }
     lock = Glibc.open(path + "/.lock", O_CREAT | O_RDWR | O_CLOEXEC, 0o644)
     guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 else {
       throw ConfigurationError(
         "output: another run is writing to \(path); choose another folder or wait for it")
     }
+    try removePartialFolders(in: checkpoints)
   }
 
   /// Whether the folder holds a run: something was trained or begun there.
