@@ -191,9 +191,9 @@ import Worker
       bytes[5000 * 32] ^= 1
       try bytes.write(to: URL(fileURLWithPath: path))
       let damaged = try open(folder)
-      #expect(damaged.damage?.contains("record 1 is damaged") == true)
-      #expect(damaged.count == 10_000 - 4096)
-      #expect(known(10_000, in: damaged).count == 10_000 - 4096)
+      #expect(damaged.damage?.contains("record 78 is damaged") == true)
+      #expect(damaged.count == 10_000 - 64)
+      #expect(known(10_000, in: damaged).count == 10_000 - 64)
     }
   }
 
@@ -217,6 +217,22 @@ import Worker
         try open(folder)
       } throws: { error in
         "\(error)".hasPrefix("reference_cache: ") && "\(error)".contains("/cache")
+      }
+    }
+  }
+
+  @Test func aFolderInThePlaceOfTheFileIsRefused() throws {
+    try withDataFolder { folder in
+      let cache = try open(folder)
+      add(0..<1, to: cache)
+      try cache.publish()
+      let path = try file(folder)
+      try FileManager.default.removeItem(atPath: path)
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+      #expect {
+        try open(folder)
+      } throws: { error in
+        "\(error)".contains(path) && "\(error)".contains("remove it")
       }
     }
   }

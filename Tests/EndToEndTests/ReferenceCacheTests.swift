@@ -146,7 +146,10 @@ extension EndToEndTests {
         let mended = try cached(run, "mended", settings, .ranks(2))
         #expect(mended.result == off.result, "\(mended.result.differences(from: off.result))")
         #expect(mended.errors.contains("warning: the reference cache is damaged"))
-        #expect(mended.counts == off.counts)
+        // Lost is the record that the byte lies in.
+        #expect(mended.counts.added == 64)
+        #expect(mended.counts.known == off.counts.added - 64)
+        #expect(mended.counts.taken == mended.counts.known)
         #expect(try folder.bytes(cacheFile(folder)) == whole)
         let inspected = try sailDone(["inspect", "--verify", folder.file("cache")])
         #expect(inspected.output.contains("log-probabilities of \(off.counts.added) pairs"))

@@ -27,7 +27,13 @@ extension RunConfiguration {
 extension RunConfiguration.ReferenceCache {
   init(reading root: ConfigurationSection) throws(ConfigurationError) {
     var text = "off"
-    try root.read("reference_cache", into: &text, "off or a folder")
+    let expected = "off or a folder"
+    try root.read("reference_cache", into: &text, expected)
+    if ["on", "true", "yes", "auto"].contains(text.lowercased()),
+      let value = try root.written("reference_cache", expected)
+    {
+      throw root.mismatch("reference_cache", value, expected)
+    }
     self = text == "off" ? .off : .folder(text)
   }
 }

@@ -39,12 +39,18 @@ final class ReferenceCache {
     self.folder = folder
     self.areRowsIndependent = areRowsIndependent
     file = ReferenceCacheFile(folder: folder, identity: identity)
-    do {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch {
+    do throws(CheckpointError) { try makeFolder(folder) } catch {
       throw ConfigurationError(
-        "reference_cache: the folder \(folder) cannot be made (\(error.localizedDescription)); "
-          + "give another one, or reference_cache: off")
+        "reference_cache: \(error); give another folder, or reference_cache: off")
+    }
+    var isFolder: ObjCBool = false
+    guard
+      !FileManager.default.fileExists(atPath: file.path, isDirectory: &isFolder)
+        || !isFolder.boolValue
+    else {
+      throw ConfigurationError(
+        "reference_cache: \(file.path) is a folder where the cache's file belongs; remove it, or "
+          + "give another folder")
     }
     guard access(folder, R_OK | W_OK | X_OK) == 0,
       access(file.path, R_OK) == 0 || errno == ENOENT, let lock = FolderLock(folder)

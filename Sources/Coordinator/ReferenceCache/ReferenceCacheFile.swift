@@ -10,7 +10,7 @@ struct ReferenceSums: Equatable, BitwiseCopyable {
 
 /// The file of one reference in a folder that runs share.
 ///
-/// A record file: each record is up to 4096 entries in the order of their keys, an entry four
+/// A record file: each record, the least that damage spoils, is up to 64 entries in the order of their keys, an entry four
 /// little-endian 64-bit words (key: high, low; bits of the two sums); the description is the identity of
 /// the reference and the number of entries.
 struct ReferenceCacheFile {
@@ -20,7 +20,7 @@ struct ReferenceCacheFile {
   let identity: JSON
 
   private static let entryBytes = 32
-  private static let entriesARecord = 4096
+  private static let entriesARecord = 64
   static let suffix = ".logps"
 
   /// The file of a reference in a folder.
