@@ -2,6 +2,15 @@ import CPlatform
 import CTiles
 import Glibc
 
+private let tileSetting = getenv("SAIL_TILES").map { String(cString: $0) } ?? "on"
+
+extension Compute {
+  /// The value of the environment's `SAIL_TILES` where it is neither `on` nor `off`; it counts as `on`.
+  public static var unknownTileSetting: String? {
+    ["on", "off"].contains(tileSetting) ? nil : tileSetting
+  }
+}
+
 /// Products of bf16 matrices on the tiles of AMX, for one thread.
 ///
 /// Sums run in the order of K whatever the other sizes are, so that no element depends on its
@@ -13,8 +22,7 @@ final class TileProducts {
   /// Whether this CPU has tiles that multiply bf16 and the kernel lets this process use them; the
   /// environment's `SAIL_TILES=off` says no, for comparisons with other machines' kernels.
   static let areAvailable =
-    getenv("SAIL_TILES").map { strcmp($0, "off") != 0 } ?? true
-    && sail_cpu_has_bf16_tiles() != 0 && sail_tiles_request() != 0
+    tileSetting != "off" && sail_cpu_has_bf16_tiles() != 0 && sail_tiles_request() != 0
 
   /// Nil where there are no tiles.
   init?() {

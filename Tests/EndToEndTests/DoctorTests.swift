@@ -33,6 +33,7 @@ extension EndToEndTests {
       (["doctor", "--threads", "0"], "--threads must be at least 1"),
       (["doctor", "--threads", "100000"], "four for each CPU"),
       (["doctor", "--json", "nowhere/doctor.json"], "there is no folder nowhere"),
+      (["doctor", "--json", "/tmp"], "--json wants a file"),
     ])
     func badInputIsRefused(_ arguments: [String], part: String) throws {
       let job = try sail(arguments)

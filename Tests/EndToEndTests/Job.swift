@@ -26,6 +26,8 @@ struct Launch {
   var ranks: Int?
   /// Variables added to the environment.
   var environment: [String: String] = [:]
+  /// Variables that only the last of several ranks has.
+  var lastRankEnvironment: [String: String] = [:]
   /// The working directory; nil is that of the tests.
   var folder: String?
   /// Seconds after which the program is ended.
@@ -49,7 +51,14 @@ final class RunningJob {
     var command = [try builtProgram("sail").path] + arguments
     if let ranks = launch.ranks {
       let mpirun = try findProgram("mpirun", path: environment["PATH"] ?? "")
-      command = [mpirun.path, "--oversubscribe", "-n", "\(ranks)"] + command
+      let program = command
+      command = [mpirun.path, "--oversubscribe", "-n", "\(ranks)"] + program
+      if !launch.lastRankEnvironment.isEmpty {
+        let variables = launch.lastRankEnvironment.flatMap { ["-x", "\($0.key)=\($0.value)"] }
+        command =
+          [mpirun.path, "--oversubscribe", "-n", "\(ranks - 1)"] + program + [":", "-n", "1"]
+          + variables + program
+      }
     }
     // Into files: two pipes would need two readers.
     folder = FileManager.default.temporaryDirectory

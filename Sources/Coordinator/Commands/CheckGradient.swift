@@ -63,6 +63,7 @@ public func checkGradient(
   let run = try TrainingRun(
     configuration: configuration, folder: RunFolder(path: configuration.output), progress: progress,
     communicator: communicator)
+  for note in run.arithmetic.notes { progress.note("warning: \(note)") }
   let displacement = options.displacement
   if displacement > 0 { try run.displaceWeights(by: displacement, communicator: communicator) }
   let start = Stopwatch.now

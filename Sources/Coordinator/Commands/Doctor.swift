@@ -35,7 +35,10 @@ public func doctor(
   _ options: DoctorOptions, communicator: borrowing Communicator
 ) throws -> Int32 {
   let isLeader = communicator.rank == 0
-  try communicator.agree { if let file = options.jsonFile { try checkWritable(file) } }
+  try communicator.agree {
+    try checkTileSetting()
+    if let file = options.jsonFile { try checkWritable(file, option: "--json") }
+  }
   let threads = try threadCount(
     options.threads.map { .count($0) } ?? .auto, communicator: communicator)
   // All ranks sleep together in it, so that none that waits counts as busy.

@@ -69,12 +69,11 @@ struct LoadedModel {
     }
     self.folder = folder
     self.reference = reference
-    let compute = Compute(
-      threadCount: try threadCount(
-        options.threads.map { .count($0) } ?? .auto, communicator: communicator))
-    let (precision, note) = try agreedPrecision(
-      options.precision, compute: compute, communicator: communicator)
-    if let note {
+    let arithmetic = try AgreedArithmetic(
+      threads: options.threads.map { .count($0) } ?? .auto, precision: options.precision,
+      communicator: communicator)
+    let (compute, precision) = (arithmetic.compute, arithmetic.precision)
+    for note in arithmetic.notes {
       ProgressLine(style: .auto, isShown: communicator.rank == 0).note("warning: \(note)")
     }
     memory = try ModelMemory(

@@ -74,8 +74,10 @@ public func train(_ options: TrainOptions, communicator: borrowing Communicator)
 
   let run = try TrainingRun(
     configuration: configuration, folder: folder, progress: progress, communicator: communicator)
+  var notes = run.arithmetic.notes
   if let resumePath {
-    try run.restore(from: resumePath, communicator: communicator)
+    let saved = try run.restore(from: resumePath, communicator: communicator)
+    if let note = run.arithmetic.changeNote(since: saved) { notes.append(note) }
     progress.note("going on from \(resumePath)")
   }
   if run.step >= run.stepCount, FileManager.default.fileExists(atPath: folder.model) {
@@ -86,7 +88,7 @@ public func train(_ options: TrainOptions, communicator: borrowing Communicator)
     if run.isLeader { try run.beginLogs(rankCount: communicator.size, progress: progress) }
   }
   try run.introduceReferenceCache(progress: progress)
-  if let note = run.precisionNote {
+  for note in notes {
     progress.note("warning: \(note)")
     if run.isLeader { try folder.log(note) }
   }

@@ -93,6 +93,7 @@ extension TrainingRun {
       "floats": .integer(Int64(memory.trained.count)),
       "number_type": .string(numberType.rawValue), "slices": .array(parts),
       "inputs": .object(inputDigests.map { JSON.Member(key: $0.file, value: .string($0.digest)) }),
+      "arithmetic": .array(arithmetic.kinds.map(\.json)),
     ]
   }
 
@@ -106,8 +107,10 @@ extension TrainingRun {
   }
 
   /// Goes on from a checkpoint: weights, moments, position; collective.
-  func restore(from path: String, communicator: borrowing Communicator) throws {
-    try communicator.agree {
+  ///
+  /// - Returns: how the ranks computed that wrote it.
+  func restore(from path: String, communicator: borrowing Communicator) throws -> [Arithmetic] {
+    let saved = try communicator.agree {
       let saved = try SavedState(folder: path)
       guard saved.floatCount == memory.trained.count else {
         throw CheckpointError(
@@ -133,8 +136,10 @@ extension TrainingRun {
       if configuration.generation.every > 1 {
         try restorePendingRollouts(from: path + "/rollouts.jsonl")
       }
+      return saved
     }
     try publishWeights(communicator: communicator)
+    return saved.arithmetic
   }
 }
 
@@ -149,6 +154,8 @@ struct SavedState {
   let floatCount: Int
   let numberType: NumberType
   let slices: [(file: String, range: Range<Int>)]
+  /// How the ranks computed that wrote it; empty if it does not say.
+  let arithmetic: [Arithmetic]
   private let inputs: [JSON.Member]
 
   /// Reads `state.json` of a checkpoint folder that was verified.
@@ -199,6 +206,7 @@ struct SavedState {
     }
     self.slices = slices
     inputs = json["inputs"]?.members ?? []
+    arithmetic = (json["arithmetic"]?.elements ?? []).compactMap { Arithmetic($0) }
   }
 
   /// Refuses to go on with data or a starting model of other content than the run began with.

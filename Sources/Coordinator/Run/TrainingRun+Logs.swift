@@ -20,7 +20,7 @@ extension TrainingRun {
       JSON.Member(key: "ranks", value: .integer(Int64(rankCount))),
       JSON.Member(
         key: "threads_per_rank", value: .integer(Int64(worker.compute.pool.threadCount))),
-      JSON.Member(key: "kernels", value: .string(worker.compute.kernelName)),
+      JSON.Member(key: "kernels", value: .string(arithmetic.kernelNames)),
       JSON.Member(key: "precision", value: .string(memory.precision.rawValue)),
       JSON.Member(
         key: "parameters", value: .integer(Int64(model.table.parameterCount))),
@@ -71,7 +71,7 @@ extension TrainingRun {
       + "\(stepCount) steps of \(configuration.batch.pairs) in \(configuration.batch.groups) "
       + "groups, \(rankCount) rank\(rankCount == 1 ? "" : "s") × "
       + "\(worker.compute.pool.threadCount) thread"
-      + "\(worker.compute.pool.threadCount == 1 ? "" : "s"), \(worker.compute.kernelName), "
+      + "\(worker.compute.pool.threadCount == 1 ? "" : "s"), \(arithmetic.kernelNames), "
       + "\(memory.precision.rawValue), ready after \((startSeconds * 10).rounded() / 10) s"
   }
 

@@ -16,7 +16,8 @@ extension TrainingRun {
       if case .bytes = configuration.memory, limit < fixed {
         throw ConfigurationError(
           "memory: \(configuration.memory.text) is less than the \(gigabytes(fixed)) that weights, "
-            + "gradient and optimizer need on this rank; allow more, use an adapter or more ranks")
+            + "gradient and optimizer need on this rank; allow more, "
+            + (memory.policy.adapter == nil ? "use an adapter or more ranks" : "or use more ranks"))
       }
     }
     let left = max(0, limit - fixed)

@@ -27,8 +27,8 @@ final class TrainingRun {
   let rankCount: Int
   let folder: RunFolder
   let numberType: NumberType
-  /// Why the precision is not the asked one, nil if it is.
-  let precisionNote: String?
+  /// How the ranks compute.
+  let arithmetic: AgreedArithmetic
 
   /// Steps that are done.
   var step = 0
@@ -87,11 +87,10 @@ final class TrainingRun {
       mixture: mixture, pairs: configuration.batch.pairs, seed: configuration.seed,
       shuffle: configuration.data.shuffle)
 
-    let compute = Compute(
-      threadCount: try threadCount(configuration.threads, communicator: communicator))
-    let precision: Precision
-    (precision, precisionNote) = try agreedPrecision(
-      configuration.precision, compute: compute, communicator: communicator)
+    arithmetic = try AgreedArithmetic(
+      threads: configuration.threads, precision: configuration.precision,
+      communicator: communicator)
+    let (compute, precision) = (arithmetic.compute, arithmetic.precision)
     try refuseTooLarge(
       configuration, sources: sources, rows: data.train, precision: precision,
       communicator: communicator)
@@ -102,7 +101,7 @@ final class TrainingRun {
       communicator: communicator)
     worker = RankWorker(policy: memory.policy, reference: memory.reference, compute: compute)
     referenceCache = try sources.referenceCache(
-      digests: inputDigests, precision: precision, compute: compute, communicator: communicator)
+      digests: inputDigests, arithmetic: arithmetic, communicator: communicator)
     oracle = try sources.oracle(memory, compute: compute)
     slices = OptimizerState.slices(
       floatCount: memory.trained.count, rankCount: communicator.size)
