@@ -31,6 +31,8 @@ import Testing
       ("version", .null, "found no version"), ("threads", 0, "threads"),
       ("products", [["product": "forward"]], "a product is damaged"),
       ("memory", [["access": "read", "threads": 1, "gigabytes_per_second": 0]], "damaged"),
+      ("gradient_sum_gigabytes_per_second", 1e308, "damaged"),
+      ("gradient_sum_gigabytes_per_second", 1e-300, "damaged"),
       ("gradient_sum_gigabytes_per_second", "fast", "damaged"),
     ] as [(String, JSON, String)])
   func damageIsSaid(_ key: String, _ value: JSON, part: String) throws {

@@ -55,7 +55,7 @@ import Testing
     ]
     let found = troubles(of: machine, ranks: ranks, hasFastKernels: false)
     let parts = [
-      "4 threads run on 2 cores", "the time of 1.5 CPUs", "OpenBLAS", "0.1 GB free, and weights",
+      "4 threads run on 2 cores", "the time of 1.5 CPUs", "OpenBLAS", "64 MB free, and weights",
       "only 4.0 GB of 16.0 GB", "1.5 of 4 CPUs",
     ]
     #expect(found.count == parts.count, "\(found)")

@@ -78,6 +78,7 @@ extension EndToEndTests {
         (["--ranks", "1", "--set", "data.train=nowhere.jsonl"], 3, "state --prompt-tokens"),
         (["--ranks", "1", "--set", "model.config=nowhere.json"], 3, "nowhere.json"),
         (["--ranks", "1", "--set", "batch.pears=1"], 2, "batch.pears"),
+        (["--ranks", "1", "--set", "threads=2147483647"], 2, "threads must be at most 65536"),
       ] as [([String], Int32, String)])
     func badInputIsRefused(_ arguments: [String], code: Int32, part: String) throws {
       try withWorkFolder { folder in

@@ -298,6 +298,14 @@ let runFileRefusals: [Refusal] = [
     settings: ["method=reward", "adapter.rank=4"]),
   .runFile(
     "DPR without an oracle", ["oracle"], settings: ["method=sail", "sail.dpr.fraction=0.5"]),
+  .runFile(
+    "too little memory", ["memory: 30KB is less than the", "kB", "adapter"],
+    settings: ["memory=30KB"]),
+  .runFile(
+    "too little memory with an adapter", ["memory: 30KB is less than the", "or use more ranks"],
+    settings: ["memory=30KB", "adapter={rank: 4}"]),
+  .runFile(
+    "a cache that is no folder", ["off or a folder", "true"], settings: ["reference_cache=true"]),
   .runFile("no such rule", ["nope", "synthetic"], settings: ["oracle={rule: nope}"]),
   .runFile("broken YAML", ["run.yaml"]) { $0 + "\nbatch: {pairs: [" },
   .runFile("empty", ["run.yaml", "empty"]) { _ in "" },

@@ -58,6 +58,9 @@ public func plan(_ options: PlanOptions) throws -> String {
       "\(options.ranks) ranks, but batch.groups is \(configuration.batch.groups): set "
         + "batch.groups ≥ ranks, or plan for fewer ranks")
   }
+  if let threads = plannedThreads(options, configuration), threads > 1 << 16 {
+    throw ConfigurationError("threads must be at most \(1 << 16) for a plan, found \(threads)")
+  }
   let models = try PlannedModels(configuration)
   let lengths = try plannedLengths(options, configuration)
   let perNode = (options.ranks + options.nodes - 1) / options.nodes

@@ -145,7 +145,8 @@ private func positive(_ json: JSON?) -> Int? {
 }
 
 private func rate(_ json: JSON?) -> Double? {
-  json?.number.flatMap { $0 > 0 && $0.isFinite ? $0 * 1e9 : nil }
+  // Beyond what any machine reaches, sums and quotients of rates are no numbers any more.
+  json?.number.flatMap { 1e-6...1e9 ~= $0 ? $0 * 1e9 : nil }
 }
 
 extension Ceilings {
@@ -168,12 +169,7 @@ extension Ceilings {
   /// Writes the file, whole or not at all, and answers its path.
   func save(in folder: String) throws -> String {
     let path = folder + "/" + Ceilings.fileName(host: host, cpu: cpu)
-    do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw ConfigurationError(folder, "the folder cannot be made: \(error.localizedDescription)")
-    }
+    try makeFolder(folder)
     try writeFileAtomically(Array((json.indentedText + "\n").utf8), path: path)
     return path
   }
@@ -182,7 +178,7 @@ extension Ceilings {
   ///
   /// - Throws: `ConfigurationError` or `DataError` naming the file.
   static func load(_ path: String) throws -> Ceilings {
-    let json = try parseJSON(try readFile(path, what: "file of ceilings"), source: path)
+    let json = try parseJSON(try readFile(path, what: "ceilings"), source: path)
     return try Ceilings(json["nodes"]?.elements?.first?["ceilings"] ?? json, file: path)
   }
 

@@ -15,8 +15,14 @@ func physicalMemoryBytes() -> Double {
   return min(machine, Machine.containerLimit)
 }
 
-/// A number of bytes as people read it.
-func gigabytes(_ bytes: Double) -> String { "\((bytes / 1e8).rounded() / 10) GB" }
+/// A number of bytes as people read it: in GB, what is less than half of one in MB or kB.
+func gigabytes(_ bytes: Double) -> String {
+  switch bytes {
+  case 5e8...: "\((bytes / 1e8).rounded() / 10) GB"
+  case 1e6...: "\(Int((bytes / 1e6).rounded())) MB"
+  default: "\(Int((bytes / 1e3).rounded(.up))) kB"
+  }
+}
 
 /// Makes SIGUSR1 ask for a stop after the current step.
 func listenForStopRequests() { sail_listen_for_stop() }
