@@ -13,8 +13,8 @@ public final class Decoder {
   /// Bytes that activations kept for a backward may take; beyond it a layer's are computed again from
   /// its input, with the same bits.
   public var activationLimit = Int.max
-  /// Bytes of logits that are kept for a backward, not to be changed before it; beyond it they are
-  /// computed again slice by slice, with the same bits.
+  /// Bytes of logits that are kept for a backward, not to be changed before it; the slices of the
+  /// vocabulary beyond it are computed again, with the same bits.
   public var logitsLimit = Decoder.defaultLogitsLimit
   /// Half a gibibyte.
   public static let defaultLogitsLimit = 1 << 29
@@ -29,7 +29,7 @@ public final class Decoder {
   private var capacity = 0
   /// The rows that the head read in the last forward for a backward.
   var lastHead: HeadRows?
-  /// Logits of all rows that the head read, or of a few slices of the vocabulary.
+  /// Logits of all rows that the head read, for the first slices of the vocabulary.
   var logits = FloatBuffer(count: 0)
   let adapterSpace: AdapterWorkspace
   /// Bytes of keys and values that generation may hold; at least one row's are.

@@ -57,10 +57,10 @@ extension DecoderConfiguration {
     (4 * 3 + precision.byteCount) * hiddenSize
   }
 
-  /// Bytes of logits that are held at once.
+  /// Bytes of logits that are kept between forward and backward.
   ///
   /// - Parameter predictions: predictions of a batch.
-  /// - Returns: those of all if they are kept between forward and backward, else as many slices' as fit.
+  /// - Returns: those of all, or of as many slices as fit.
   public func logitsBytes(predictions: Double) -> Double {
     min(4 * predictions * Double(vocabularySize), Double(Decoder.defaultLogitsLimit))
   }

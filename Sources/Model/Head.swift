@@ -49,8 +49,8 @@ extension Decoder {
     let stream = runLayers(batch, keepsActivations: keepsActivations)
     let head = gatherHeadRows(batch.predictionRows, targets: batch.targets, of: stream)
     lastHead = keepsActivations ? head : nil
-    let kept = keepsActivations && keepsLogits(head) ? headLogits(head) : nil
-    return headStatistics(head, keeping: kept, penalty: penalty)
+    return headStatistics(
+      head, keeping: keepsActivations ? headLogits(head) : nil, penalty: penalty)
   }
 
   func headStatistics(
@@ -97,19 +97,13 @@ extension Decoder {
     configuration.scoreHead == nil ? weights.precision : .f32
   }
 
-  /// Whether the logits of all rows are kept between forward and backward.
-  func keepsLogits(_ head: HeadRows) -> Bool {
-    4 * head.rows * configuration.vocabularySize <= logitsLimit
-  }
-
-  /// Room for the logits of the head's rows: all of them if they are kept, else some slices' at a time.
+  /// Room for the logits that are kept between forward and backward: of all slices, or of the first
+  /// that fit.
   func headLogits(_ head: HeadRows) -> SlicedLogits {
-    var tokens = configuration.vocabularySize
-    if !keepsLogits(head) {
-      let slices = logitsLimit / 4 / (head.rows * VocabularySlices.width)
-      tokens = min(max(1, slices) * VocabularySlices.width, tokens)
-    }
-    return slicedLogits(rows: head.rows, tokens: tokens)
+    let slices = logitsLimit / 4 / (max(1, head.rows) * VocabularySlices.width)
+    return slicedLogits(
+      rows: head.rows,
+      tokens: min(max(1, slices) * VocabularySlices.width, configuration.vocabularySize))
   }
 
   func slicedLogits(rows: Int, tokens: Int) -> SlicedLogits {

@@ -24,13 +24,13 @@ public struct VocabularySlices: Sendable {
   }
 }
 
-/// Logits (M, V), slice after slice of the vocabulary, each slice dense (M, its tokens).
+/// Logits of a vocabulary's first slices, slice after slice, each dense (M, its tokens).
 public struct SlicedLogits: @unchecked Sendable {
-  /// First float; M · V of them.
+  /// First float; M · the slices' tokens of them.
   public let base: UnsafeMutablePointer<Float>
   /// M.
   public let rows: Int
-  /// How V is cut.
+  /// The slices that are here: of the whole vocabulary or of its first tokens, in whole slices.
   public let slices: VocabularySlices
 
   /// Logits at `base`.
@@ -39,6 +39,9 @@ public struct SlicedLogits: @unchecked Sendable {
     self.rows = rows
     self.slices = slices
   }
+
+  /// One slice's logits (M, its tokens), nil if the slice isn't here.
+  func sliceIfHere(_ index: Int) -> Matrix? { index < slices.count ? slice(index) : nil }
 
   /// One slice's logits (M, its tokens).
   public func slice(_ index: Int) -> Matrix {
@@ -93,7 +96,7 @@ extension Compute {
   /// - Parameters:
   ///   - head: rows (M, C) and weights.
   ///   - targets: M token ids in 0..<V.
-  ///   - kept: where the logits stay (M, V); nil to forget them.
+  ///   - kept: where the logits of its slices stay; the others', and all if nil, are forgotten.
   ///   - sums: M entries, overwritten.
   public func softmaxSums(
     _ head: VocabularyHead, targets: [Int32], kept: SlicedLogits?,
@@ -111,7 +114,7 @@ extension Compute {
       let block = task % blocks * rowBlock..<min(rows, (task % blocks + 1) * rowBlock)
       withScratch(tokens.count * (1 + block.count), thread: thread) { scratch in
         let logits =
-          kept?.slice(task / blocks).row(block.lowerBound) ?? scratch + tokens.count
+          kept?.sliceIfHere(task / blocks)?.row(block.lowerBound) ?? scratch + tokens.count
         multiply(head, tokens: tokens, rows: block, into: logits, thread: thread)
         for row in block {
           parts[task / blocks * rows + row] = SoftmaxSums(
@@ -137,7 +140,8 @@ extension Compute {
   /// - Parameters:
   ///   - head: rows (M, C) and weights.
   ///   - sums: of its rows.
-  ///   - kept: the head's logits, nil to compute them again.
+  ///   - kept: the head's logits as ``softmaxSums(_:targets:kept:into:)`` left them; what isn't there is
+  ///     computed again.
   ///   - reference: what is measured from.
   /// - Returns: M divergences.
   public func divergences(
@@ -159,8 +163,8 @@ extension Compute {
           let others = scratch + 2 * tokens.count
           multiply(reference.head, tokens: tokens, rows: block, into: others, thread: thread)
           var logits = others + size
-          if let kept {
-            logits = kept.slice(task / blocks).row(block.lowerBound)
+          if let kept = kept?.sliceIfHere(task / blocks) {
+            logits = kept.row(block.lowerBound)
           } else {
             multiply(head, tokens: tokens, rows: block, into: logits, thread: thread)
           }
@@ -190,9 +194,8 @@ extension Compute {
   ///   - targets: M token ids.
   ///   - coefficients: c (M).
   ///   - reference: what a divergence is measured from, nil for none.
-  ///   - logits: room for as many slices as are held at once, at least one. All V: it holds the
-  ///     logits, as ``softmaxSums(_:targets:kept:into:)`` keeps them. Fewer: they are computed again.
-  ///     Overwritten.
+  ///   - logits: what ``softmaxSums(_:targets:kept:into:)`` kept, at least one slice, and room for as
+  ///     many at once of the others, which are computed again. Overwritten.
   ///   - dInputs: gradient of the rows (M, C), overwritten.
   ///   - dWeights: gradient of the weights (V, C), added to; nil if they stay as they are.
   public func headGradient(
@@ -204,14 +207,13 @@ extension Compute {
     precondition(targets.count == rows && coefficients.count == rows && logits.rows == rows)
     let slices = head.slices
     let held = logits.slices.count
-    let isKept = held == slices.count
     let precision = head.inputs.precision
     for first in stride(from: 0, to: slices.count, by: held) {
       let window = first..<min(slices.count, first + held)
       pool.run(window.count) { task, thread in
         let tokens = slices[window.lowerBound + task]
         let place = logits.base + task * VocabularySlices.width * rows
-        if !isKept {
+        if first > 0 {
           for start in stride(from: 0, to: rows, by: rowBlock) {
             let block = start..<min(rows, start + rowBlock)
             multiply(

@@ -227,7 +227,8 @@ struct PendingFolderTests {
       #expect(try fileBytes(file) == [3])
       try FileManager.default.createDirectory(
         atPath: path + "/folder", withIntermediateDirectories: false)
-      #expect(sentence { try writeFileAtomically([4], path: path + "/folder") }.contains("a folder"))
+      #expect(
+        sentence { try writeFileAtomically([4], path: path + "/folder") }.contains("a folder"))
       #expect(try names(path) == ["folder", "run.json", "run.json.partial"])
     }
   }

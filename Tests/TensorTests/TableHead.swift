@@ -82,7 +82,7 @@ final class TableHead {
     let memory = FloatBuffer(count: paddedRows * held)
     let logits = SlicedLogits(
       base: memory.base, rows: paddedRows, slices: VocabularySlices(tokens: held))
-    let sums = sums(compute, targets: targets, kept: held == tokens ? logits : nil)
+    let sums = sums(compute, targets: targets, kept: logits)
     let dInputs = Operand(rows: paddedRows, columns: rows)
     let dWeights = Operand(rows: tokens, columns: rows, filledWith: 0)
     func run(_ reference: ReferenceHead?) {
