@@ -35,12 +35,13 @@ let package = Package(
     .target(name: "CStopRequest"),
     .target(name: "CChildProcess"),
     .target(name: "CTiles"),
+    .target(name: "CDots"),
 
     .target(name: "JSONText", dependencies: ["CJansson"], swiftSettings: strict),
     .target(
       name: "Tensor",
       dependencies: [
-        "COpenBLAS", "CPlatform", "CTiles",
+        "COpenBLAS", "CPlatform", "CTiles", "CDots",
         .target(name: "CDNNL", condition: .when(traits: ["OneDNN"])),
       ],
       swiftSettings: strict + [kernelFlags]),

@@ -54,15 +54,19 @@ extension Compute {
     let precision = fused.precision
     let bytes = precision.byteCount
     pool.forEachPart(of: fused.rows * heads.keyValueCount) { part, thread in
+      let engine = engines[thread]
+      let multiple = engine.hasAnyShape(precision) ? 32 : CachedKeys.multiple
       for task in part {
         let (row, keyValueHead) = task.quotientAndRemainder(dividingBy: heads.keyValueCount)
         let cache = caches[row]
         let start = max(0, cache.count - (window ?? cache.count))
-        let first = start / CachedKeys.multiple * CachedKeys.multiple
-        let end =
-          (cache.count + CachedKeys.multiple - 1) / CachedKeys.multiple * CachedKeys.multiple
-        let keys = end - first
+        let first = start / multiple * multiple
+        let keys = (cache.count + multiple - 1) / multiple * multiple - first
         let (key, value) = cache.head(keyValueHead, size, precision)
+        // Without a window also where the next task starts.
+        let nextTask = min(task + 1, part.upperBound - 1)
+        let nextKey = caches[nextTask / heads.keyValueCount]
+          .head(nextTask % heads.keyValueCount, size, precision).keys
         var space = TileSpace(precision)
         let (scorePlace, resultPlace) = (space.floats(group * keys), space.floats(group * size))
         let weightPlace = precision == .f32 ? scorePlace : space.operands(group * keys)
@@ -75,10 +79,10 @@ extension Compute {
           (value + last).copyMemory(
             from: new + heads.keyValueCount * size * bytes, byteCount: size * bytes)
           let query = fused.row(row) + keyValueHead * group * size * bytes
-          engines[thread].multiply(
+          engine.multiply(
             ProductShape(
               rows: group, columns: keys, inner: size, transposesB: true, precision: precision),
-            query, key + first * size * bytes, into: scores)
+            query, key + first * size * bytes, into: scores, fetching: value + first * size * bytes)
           let visible = start - first..<cache.count - first
           withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * group) { normalizers in
             guard let normalizer = normalizers.baseAddress else { return }
@@ -92,9 +96,9 @@ extension Compute {
             if precision == .bf16 {
               storeRounded(scores, to: weights, .bf16, count: group * keys)
             }
-            engines[thread].multiply(
+            engine.multiply(
               ProductShape(rows: group, columns: size, inner: keys, precision: precision), weights,
-              value + first * size * bytes, into: result)
+              value + first * size * bytes, into: result, fetching: nextKey)
             for head in 0..<group {
               let line = result + head * size
               let inverse = normalizer[2 * head + 1]

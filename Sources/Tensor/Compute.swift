@@ -18,8 +18,8 @@ public final class Compute {
   private let scratches: [Scratch]
   /// Scratch of an operation that all threads work on.
   let sharedScratch = Scratch()
-  /// Which kernels do the products, for logs: "oneDNN brg", "oneDNN brg, bf16 on AMX tiles" or
-  /// "OpenBLAS <core>".
+  /// Which kernels do the products, for logs: "oneDNN brg", the same with ", bf16 on AMX tiles" or
+  /// ", bf16 on AVX-512 dot products", or "OpenBLAS <core>".
   public let kernelName: String
   /// Whether rows of products don't depend on their neighbours: oneDNN's `brg` kernels.
   public let isInvariant: Bool
@@ -44,7 +44,7 @@ public final class Compute {
     multipliesBF16 = engines[0].multipliesBF16
     let library =
       isInvariant ? "oneDNN brg" : "OpenBLAS \(String(cString: openblas_get_corename()))"
-    kernelName = library + (engines[0].usesTiles ? ", bf16 on AMX tiles" : "")
+    kernelName = library + (engines[0].ownKernels.map { ", \($0)" } ?? "")
   }
 
   deinit { pool.shutDown() }
@@ -73,7 +73,7 @@ extension Compute {
     precondition(x.columns == w.columns && y.rows == x.rows && y.columns == w.rows)
     precondition(x.precision == w.precision)
     let threads = pool.threadCount
-    if isInvariant && threads > 1 && x.rows < 16 * threads && w.rows >= 64 * threads {
+    if isInvariant && threads > 1 && x.rows < 64 * threads && w.rows >= 64 * threads {
       linearByColumns(x, w, into: y)
       return
     }

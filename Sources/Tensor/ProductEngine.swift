@@ -19,36 +19,46 @@ struct ProductShape: Hashable {
 
 /// The matrix products of one thread.
 ///
-/// The rule which library does a product: bf16 on our own tiles where the CPU has AMX; oneDNN where it
-/// picks a `brg` kernel; else OpenBLAS, in f32 on operands widened for it. It depends on CPU, type and
-/// shape only, never on a timing. On tiles and in `brg` a row of C does not depend on the other rows
-/// (docs/decisions/0001-foundations.md); in OpenBLAS it may, so callers cut work for it into parts of
-/// fixed size.
+/// The rule which kernels do a product: bf16 on our own tiles where the CPU has AMX, on our own dot
+/// products where it has AVX-512's and the product is of their kind; oneDNN where it picks a `brg` kernel;
+/// else OpenBLAS, in f32 on operands widened for it. It depends on CPU, type and shape only, never on a
+/// timing. But for OpenBLAS a row of C does not depend on the other rows
+/// (docs/decisions/0001-foundations.md); there it may, so callers cut work for it into parts of fixed
+/// size.
 final class ProductEngine {
   #if OneDNN
     private let oneDNN: OneDNN?
     private var primitives: [ProductShape: OneDNNProduct?] = [:]
   #endif
   private let tiles: TileProducts?
+  private var dots: DotProducts?
   private let product = Scratch()
   private let wideA = Scratch()
   private let wideB = Scratch()
   private let gathered = Scratch()
   private let scattered = Scratch()
 
-  init(usesOneDNN: Bool) {
-    tiles = usesOneDNN ? TileProducts() : nil
+  /// Kernels of this CPU; without `usesOwnKernels` the libraries' alone, to compare with.
+  init(usesOneDNN: Bool, usesOwnKernels: Bool = true) {
+    let usesOwnKernels = usesOneDNN && usesOwnKernels
+    tiles = usesOwnKernels ? TileProducts() : nil
     #if OneDNN
       oneDNN = usesOneDNN ? OneDNN() : nil
+      guard usesOwnKernels, tiles == nil, runsBF16InOneDNN else { return }
+      if let dots = DotProducts(), dots.agree(with: multiplyDense) { self.dots = dots }
     #endif
   }
 
-  /// Whether bf16 products run on AMX tiles.
-  var usesTiles: Bool { tiles != nil }
+  /// Our own kernels of bf16 products, for logs; nil if there are none.
+  var ownKernels: String? {
+    if tiles != nil { return "bf16 on AMX tiles" }
+    return dots == nil ? nil : "bf16 on AVX-512 dot products"
+  }
 
   /// Whether bf16 operands run at the speed of this CPU's bf16 instructions.
-  var multipliesBF16: Bool {
-    if tiles != nil { return true }
+  var multipliesBF16: Bool { tiles != nil || runsBF16InOneDNN }
+
+  private var runsBF16InOneDNN: Bool {
     #if OneDNN
       let shape = ProductShape(
         rows: 64, columns: 64, inner: 64, transposesB: true, precision: .bf16)
@@ -61,12 +71,16 @@ final class ProductEngine {
   /// Whether products of this shape run in a kernel whose rows don't depend on each other.
   func isRowInvariant(_ shape: ProductShape) -> Bool {
     if tiles != nil, shape.precision == .bf16 { return true }
+    if dots != nil, DotProducts.multiply(shape) { return true }
     #if OneDNN
       return primitive(for: shape) != nil
     #else
       return false
     #endif
   }
+
+  /// Whether a new shape of products costs nothing, as a library's kernels made for each do.
+  func hasAnyShape(_ precision: Precision) -> Bool { precision == .bf16 && dots != nil }
 
   /// Computes one product of matrices with the shape's dimensions and types.
   ///
@@ -77,9 +91,11 @@ final class ProductEngine {
   ///   - b: B as it is stored, dense.
   ///   - c: C, overwritten or added to.
   ///   - strideC: numbers from a row of C to the next, nil if it is dense; such a C isn't added to.
+  ///   - next: what is read soon, as much of it as B has, fetched meanwhile by kernels that can; nil if
+  ///     nothing is.
   func multiply(
     _ shape: ProductShape, _ a: UnsafeRawPointer, strideA: Int? = nil, _ b: UnsafeRawPointer,
-    into c: UnsafeMutableRawPointer, strideC: Int? = nil
+    into c: UnsafeMutableRawPointer, strideC: Int? = nil, fetching next: UnsafeRawPointer? = nil
   ) {
     if shape.rows == 0 || shape.columns == 0 { return }
     precondition(shape.inner > 0 && (strideC == nil || !shape.accumulates))
@@ -88,6 +104,10 @@ final class ProductEngine {
     let (strideA, strideC) = (strideA ?? columnsA, strideC ?? shape.columns)
     if let tiles, shape.precision == .bf16 {
       tiles.multiply(shape, a, strideA: strideA, b, into: c, strideC: strideC)
+      return
+    }
+    if let dots, DotProducts.multiply(shape) {
+      dots.multiply(shape, a, strideA: strideA, b, into: c, strideC: strideC, fetching: next)
       return
     }
     // The brg kernels want dense matrices.

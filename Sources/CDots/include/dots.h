@@ -1,0 +1,26 @@
+// Products of bf16 matrices on AVX-512's dot products of pairs (VDPBF16PS), for the calling thread.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// C (M, N) = A (M, K) · op(B) (K, N), row-major; A and B bf16, sums f32. No element depends on its
+/// neighbours. N and K are multiples of 16. Strides are the numbers between rows as they are stored.
+typedef struct {
+  const uint16_t *a, *b;
+  void *c;
+  long rows, columns, inner;
+  long strideA, strideB, strideC;
+  /// B is stored (N, K).
+  int transposesB;
+  /// C is bf16.
+  int roundsResult;
+  /// What is read soon, as much of it as B has: fetched meanwhile. Null: the next rows of B are.
+  const void *ahead;
+} sail_dot_product;
+
+/// Whether this CPU has the instructions.
+int sail_cpu_has_bf16_dots(void);
+/// Bytes of scratch that a product needs, 64-byte aligned.
+size_t sail_dots_scratch(const sail_dot_product *product);
+/// Computes a product.
+void sail_dots_multiply(const sail_dot_product *product, void *scratch);

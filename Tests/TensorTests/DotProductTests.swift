@@ -1,0 +1,156 @@
+import Glibc
+import Testing
+
+@testable import Tensor
+
+@Suite(.enabled(if: DotProducts() != nil, "this CPU has no AVX-512 for bf16"))
+struct DotProductTests {
+  /// Memory that ends where a page begins that cannot be read.
+  private final class Fenced {
+    let base: UnsafeMutableRawPointer
+    private let start: UnsafeMutableRawPointer
+    private let byteCount: Int
+
+    init(bytes: Int) throws {
+      let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+      byteCount = (bytes + page - 1) / page * page + page
+      let memory = mmap(
+        nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+      start = try #require(memory != MAP_FAILED ? memory : nil)
+      try #require(mprotect(start + byteCount - page, page, PROT_NONE) == 0)
+      base = start + byteCount - page - bytes
+    }
+
+    deinit { munmap(start, byteCount) }
+  }
+
+  /// Numbers of bf16 in about ±1, keyed by place.
+  private static func operand(_ count: Int, seed: UInt64) throws -> Fenced {
+    let memory = try Fenced(bytes: 2 * count)
+    let numbers = memory.base.bindMemory(to: UInt16.self, capacity: count)
+    var state = seed
+    for index in 0..<count {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      numbers[index] = UInt16(
+        (Float(Int32(truncatingIfNeeded: state >> 32)) / 0x1p31).bitPattern >> 16)
+    }
+    return memory
+  }
+
+  private static let sizes = [
+    (1, 16, 32), (1, 64, 64), (2, 80, 96), (3, 128, 544), (4, 48, 1024), (5, 64, 2144), (7, 16, 32),
+    (8, 96, 1056), (9, 16, 32), (9, 48, 64), (15, 80, 96), (17, 32, 544), (24, 112, 1024),
+    (33, 64, 1120), (40, 48, 2048), (70, 272, 2144),
+  ]
+
+  /// Every element is its sum, and in every bit what oneDNN computes: products of other kinds go there.
+  @Test(arguments: sizes, [false, true])
+  func elementsAreThoseOfOneDNN(
+    _ size: (rows: Int, columns: Int, inner: Int), transposesB: Bool
+  ) throws {
+    let (rows, columns, inner) = size
+    var shape = ProductShape(
+      rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: .bf16)
+    try #require(DotProducts.multiply(shape))
+    let a = try Self.operand(rows * inner, seed: 1)
+    let b = try Self.operand(inner * columns, seed: 2)
+    let c = try Fenced(bytes: 4 * rows * columns)
+    let dots = try #require(DotProducts())
+    dots.multiply(shape, a.base, strideA: inner, b.base, into: c.base, strideC: columns)
+
+    let found = c.base.assumingMemoryBound(to: Float.self)
+    let (left, right) = (
+      a.base.assumingMemoryBound(to: UInt16.self), b.base.assumingMemoryBound(to: UInt16.self)
+    )
+    func number(_ bits: UInt16) -> Double { Double(Float(bitPattern: UInt32(bits) << 16)) }
+    for row in stride(from: 0, to: rows, by: max(1, rows / 9)) {
+      for column in 0..<columns {
+        let terms = (0..<inner).map {
+          number(left[row * inner + $0])
+            * number(right[transposesB ? column * inner + $0 : $0 * columns + column])
+        }
+        let size = terms.reduce(0) { $0 + abs($1) }
+        let error = abs(Double(found[row * columns + column]) - terms.reduce(0, +))
+        #expect(error <= 1e-6 * size, "\(row) \(column)")
+      }
+    }
+
+    let library = ProductEngine(usesOneDNN: true, usesOwnKernels: false)
+    if library.multipliesBF16 {
+      let expected = FloatBuffer(count: rows * columns)
+      library.multiply(shape, a.base, b.base, into: expected.base)
+      #expect(memcmp(expected.base, found, 4 * rows * columns) == 0)
+    }
+
+    var rounded = [UInt16](repeating: 0, count: rows * columns)
+    roundToBF16(found, to: &rounded, count: rounded.count)
+    shape.result = .bf16
+    let short = try Fenced(bytes: 2 * rows * columns)
+    dots.multiply(shape, a.base, strideA: inner, b.base, into: short.base, strideC: columns)
+    #expect(memcmp(short.base, rounded, 2 * rounded.count) == 0)
+  }
+
+  /// A row alone has the bits that it has among others; a wider A, a C whose other columns stay.
+  @Test(arguments: [false, true], [1024, 2048, 1120])
+  func partsAreThoseOfTheWhole(transposesB: Bool, inner: Int) throws {
+    let (rows, columns, extra) = (45, 96, 7)
+    var shape = ProductShape(
+      rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: .bf16)
+    let (widthA, widthC) = (inner + extra, columns + extra)
+    let a = try Self.operand(rows * widthA, seed: 3)
+    let b = try Self.operand(inner * columns, seed: 4)
+    let whole = FloatBuffer(count: rows * widthC)
+    for index in 0..<whole.count { whole.base[index] = 0.5 }
+    let dots = try #require(DotProducts())
+    dots.multiply(shape, a.base, strideA: widthA, b.base, into: whole.base, strideC: widthC)
+    for (first, count) in [(0, 1), (3, 2), (11, 8), (20, 9), (30, 15)] {
+      shape.rows = count
+      let part = FloatBuffer(count: count * columns)
+      dots.multiply(
+        shape, a.base + 2 * first * widthA, strideA: widthA, b.base, into: part.base,
+        strideC: columns, fetching: b.base)
+      for row in 0..<count {
+        let line = whole.base + (first + row) * widthC
+        #expect(memcmp(part.base + row * columns, line, 4 * columns) == 0, "\(first) \(row)")
+      }
+    }
+    for row in 0..<rows {
+      #expect((columns..<widthC).allSatisfy { whole.base[row * widthC + $0] == 0.5 })
+    }
+  }
+
+  /// Where oneDNN multiplies bf16 with the same instructions, these kernels agree with it and are used.
+  @Test func theyAreUsed() {
+    let library = ProductEngine(usesOneDNN: true, usesOwnKernels: false)
+    #expect(library.ownKernels == nil)
+    guard library.multipliesBF16, TileProducts() == nil else { return }
+    let engine = ProductEngine(usesOneDNN: true)
+    #expect(engine.ownKernels == "bf16 on AVX-512 dot products")
+    #expect(engine.hasAnyShape(.bf16) && !engine.hasAnyShape(.f32))
+  }
+
+  /// Kernels with another order of sums are told from these.
+  @Test func anotherOrderIsSeen() throws {
+    let dots = try #require(DotProducts())
+    let library = ProductEngine(usesOneDNN: true, usesOwnKernels: false)
+    #expect(
+      !dots.agree { shape, a, b, c in
+        library.multiply(shape, a, b, into: c)
+        let last = c.assumingMemoryBound(to: Float.self) + shape.rows * shape.columns - 1
+        last.pointee = last.pointee.nextUp
+      })
+  }
+
+  @Test func otherKindsAreNotTheirs() {
+    let shape = ProductShape(rows: 8, columns: 32, inner: 64, precision: .bf16)
+    #expect(DotProducts.multiply(shape))
+    for change: (inout ProductShape) -> Void in [
+      { $0.columns = 40 }, { $0.inner = 48 }, { $0.transposesA = true }, { $0.accumulates = true },
+      { $0.precision = .f32 },
+    ] {
+      var other = shape
+      change(&other)
+      #expect(!DotProducts.multiply(other))
+    }
+  }
+}
