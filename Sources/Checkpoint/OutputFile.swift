@@ -16,6 +16,16 @@ struct OutputFile: ~Copyable {
     self.descriptor = descriptor
   }
 
+  /// Goes on where an open file of this process is; `path` names it in messages.
+  init(descriptor: Int32, path: String) throws(CheckpointError) {
+    // What was printed comes first.
+    fflush(nil)
+    let copy = dup(descriptor)
+    guard copy >= 0 else { throw .system("write to", path) }
+    self.path = path
+    self.descriptor = copy
+  }
+
   /// Appends bytes.
   mutating func write(_ bytes: UnsafeRawBufferPointer) throws(CheckpointError) {
     guard let start = bytes.baseAddress else { return }
@@ -68,6 +78,10 @@ func replaceFile(
   let path: String
   switch OutputPlace(of: name) {
   case .file(let target): path = target
+  case .descriptor(let number):
+    var file = try OutputFile(descriptor: number, path: name)
+    try write(&file)
+    return try file.synchronize()
   case .stream(let target):
     var file = try OutputFile(path: target, appending: true)
     try write(&file)

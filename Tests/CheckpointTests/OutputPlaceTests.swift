@@ -49,14 +49,52 @@ import Testing
   }
 
   @Test func devicesAreWrittenTo() throws {
-    for name in ["/dev/null", "/dev/full", "/dev/stdout"] {
-      #expect(OutputPlace(of: name) == .stream(name))
-    }
+    for name in ["/dev/null", "/dev/full"] { #expect(OutputPlace(of: name) == .stream(name)) }
     try writeFileAtomically([1, 2, 3], path: "/dev/null")
     #expect(try kind("/dev/null") == S_IFCHR)
     let full = sentence { try writeFileAtomically([1, 2, 3], path: "/dev/full") }
     #expect(full.contains("/dev/full") && full.contains("No space left"), "\(full)")
     #expect(try kind("/dev/full") == S_IFCHR)
+  }
+
+  /// A file in /dev or /proc is a file.
+  @Test func filesInMemoryAreReplaced() throws {
+    let path = "/dev/shm/output-place-\(getpid())"
+    defer { unlink(path) }
+    for bytes in [[1, 2, 3], [4]] as [[UInt8]] {
+      try writeFileAtomically(bytes, path: path)
+      #expect(try fileBytes(path) == bytes)
+      #expect(OutputPlace(of: "/proc/self/root" + path) == .file(path))
+    }
+  }
+
+  /// An open file is written on where it is, by whatever name, and stays the file that it is.
+  @Test func openFilesAreWrittenOn() throws {
+    for (name, number) in [("/dev/stdin", 0), ("/dev/stdout", 1), ("/dev/stderr", 2)]
+      as [(String, Int32)]
+    {
+      #expect(OutputPlace(of: name) == .descriptor(number))
+    }
+    try withTemporaryFolder { path in
+      let file = open(path + "/file", O_RDWR | O_CREAT, 0o600)
+      try #require(file >= 0)
+      defer { close(file) }
+      try #require(write(file, "before ", 7) == 7)
+      let link = path + "/link"
+      try FileManager.default.createSymbolicLink(
+        atPath: link, withDestinationPath: "/proc/self/fd/\(file)")
+      let names = [
+        link, "/dev/fd/\(file)", "/proc/self/fd/\(file)", "/proc/\(getpid())/fd/\(file)",
+      ]
+      for name in names {
+        #expect(OutputPlace(of: name) == .descriptor(file))
+        try writeFileAtomically(Array("x".utf8), path: name)
+      }
+      try #require(write(file, " after", 6) == 6)
+      #expect(try fileBytes(path + "/file") == Array("before xxxx after".utf8))
+      #expect(
+        sentence { try writeFileAtomically([1], path: "/dev/fd/999") }.contains("/dev/fd/999"))
+    }
   }
 
   @Test func aPipeIsWrittenTo() throws {

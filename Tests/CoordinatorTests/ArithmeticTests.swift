@@ -43,6 +43,18 @@ import Testing
         == "kernels (oneDNN brg and oneDNN brg, bf16 on AMX tiles; oneDNN brg, bf16 on AMX tiles)")
   }
 
+  @Test func otherCombinationsAreNamed() {
+    func kind(_ kernels: String, _ build: String) -> Arithmetic {
+      changed {
+        $0.kernels = kernels
+        $0.build = build
+      }
+    }
+    #expect(
+      Arithmetic.differences([kind("a", "1"), kind("b", "2")], [kind("a", "2"), kind("b", "1")])
+        == "combinations of kernels, builds, libraries and types of CPU")
+  }
+
   @Test func itsJSONIsReadBack() throws {
     #expect(Arithmetic(try JSON(parsing: Array(Self.own.json.text.utf8))) == Self.own)
     for member in Self.own.json.members ?? [] {

@@ -99,6 +99,7 @@ func checkWritable(_ name: String, option: String = "--out") throws(DataError) {
   let path: String
   switch OutputPlace(of: name) {
   case .file(let target): path = target
+  case .descriptor: return
   case .stream:
     guard manager.isWritableFile(atPath: name) || !manager.fileExists(atPath: name) else {
       throw DataError(name, "cannot be written: no permission to write to it")

@@ -47,14 +47,18 @@ struct Arithmetic: Hashable {
       ("libraries", \.libraries, true), ("types of CPU", \.processor, false),
       ("environments", { $0.environment.isEmpty ? "none" : $0.environment }, true),
     ]
-    return aspects.compactMap { aspect in
+    let differing = aspects.compactMap { aspect -> String? in
       func values(_ kinds: [Arithmetic]) -> [String] { Set(kinds.map(aspect.value)).sorted() }
       let (old, new) = (values(first), values(second))
       if old == new { return nil }
       guard aspect.isShort else { return aspect.name }
       let (oldText, newText) = (old.joined(separator: " and "), new.joined(separator: " and "))
       return "\(aspect.name) (\(oldText); \(newText))"
-    }.joined(separator: ", ")
+    }
+    if differing.isEmpty, Set(first) != Set(second) {
+      return "combinations of kernels, builds, libraries and types of CPU"
+    }
+    return differing.joined(separator: ", ")
   }
 }
 
