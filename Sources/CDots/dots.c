@@ -285,6 +285,7 @@ DOTS static void multiplyPanels(const sail_dot_product *p, uint32_t *panels) {
 }
 
 void sail_dots_multiply(const sail_dot_product *p, void *scratch) {
+  if (p->rows <= 0) return;
   if (p->rows <= mostRows) directs[p->rows - 1](p);
   else multiplyPanels(p, scratch);
 }

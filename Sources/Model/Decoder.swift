@@ -16,8 +16,8 @@ public final class Decoder {
   /// Bytes of logits that are kept for a backward, not to be changed before it; the slices of the
   /// vocabulary beyond it are computed again, with the same bits.
   public var logitsLimit = Decoder.defaultLogitsLimit
-  /// Half a gibibyte.
-  public static let defaultLogitsLimit = 1 << 29
+  /// 640 MiB: of a vocabulary of 152 000 tokens those of a thousand predictions.
+  public static let defaultLogitsLimit = 640 << 20
   /// Each layer's input (T, C), and behind them the last layer's output; two in turn where no backward
   /// follows.
   var inputs: [FloatBuffer] = []

@@ -282,6 +282,8 @@ extension Decoder {
     from stream: Matrix, rule: SamplingRule, uniforms: [Double]
   ) -> [SampledToken] {
     var drawn: [SampledToken] = []
+    // Where these logits go, those of a forward were kept: no backward may follow it any more.
+    lastHead = nil
     for start in stride(from: 0, to: stream.rows, by: Decoder.drawnRows) {
       let part = start..<min(stream.rows, start + Decoder.drawnRows)
       let rows = gatherHeadRows(part.map { Int32($0) }, of: stream, isPadded: false)

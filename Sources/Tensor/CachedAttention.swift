@@ -55,12 +55,13 @@ extension Compute {
     let bytes = precision.byteCount
     pool.forEachPart(of: fused.rows * heads.keyValueCount) { part, thread in
       let engine = engines[thread]
-      let multiple = engine.hasAnyShape(precision) ? 32 : CachedKeys.multiple
+      let multiple = engine.hasAnyShape(precision, size: size) ? 32 : CachedKeys.multiple
       for task in part {
         let (row, keyValueHead) = task.quotientAndRemainder(dividingBy: heads.keyValueCount)
         let cache = caches[row]
         let start = max(0, cache.count - (window ?? cache.count))
-        let first = start / multiple * multiple
+        // As in a whole sequence, whose first key is that of a block of queries: from here sums are cut.
+        let first = start / CachedKeys.multiple * CachedKeys.multiple
         let keys = (cache.count + multiple - 1) / multiple * multiple - first
         let (key, value) = cache.head(keyValueHead, size, precision)
         // Without a window also where the next task starts.

@@ -1,4 +1,5 @@
 import CDots
+import Glibc
 
 /// Products of bf16 matrices on AVX-512's dot products of pairs, for one thread.
 ///
@@ -41,41 +42,46 @@ final class DotProducts {
   func agree(
     with other: (ProductShape, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
   ) -> Bool {
-    let (rows, columns) = (3, 32)
-    for inner in [544, 1024, 2144] {
-      let a = OperandBuffer(count: rows * inner, precision: .bf16)
-      let b = OperandBuffer(count: columns * inner, precision: .bf16)
-      fillWithNoise(a)
-      fillWithNoise(b)
-      for transposesB in [false, true] {
-        let shape = ProductShape(
-          rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: .bf16)
-        let (own, others) = (
-          FloatBuffer(count: rows * columns), FloatBuffer(count: rows * columns)
-        )
-        let (a, b) = (
-          a.matrix(rows: rows, columns: inner).base, b.matrix(rows: columns, columns: inner).base
-        )
-        multiply(shape, a, strideA: inner, b, into: own.base, strideC: columns)
-        other(shape, a, b, others.base)
-        let isEqual = (0..<rows * columns).allSatisfy {
-          own.base[$0].bitPattern == others.base[$0].bitPattern
-        }
-        if !isEqual { return false }
+    // Few rows and more, either layout, either result; of a transposed B the other kernel has four
+    // columns more, which are not of this kind.
+    let cases: [(rows: Int, inner: Int, transposesB: Bool, result: Precision)] = [
+      (3, 544, false, .f32), (9, 1024, true, .bf16), (3, 2144, true, .f32), (9, 4096, false, .bf16),
+    ]
+    return cases.allSatisfy { rows, inner, transposesB, result in
+      let columns = 32
+      let otherColumns = transposesB ? columns + 4 : columns
+      let (a, b) = (noise(rows * inner), noise(otherColumns * inner))
+      let own = OperandBuffer(count: rows * columns, precision: result)
+      let others = OperandBuffer(count: rows * otherColumns, precision: result)
+      var shape = ProductShape(
+        rows: rows, columns: otherColumns, inner: inner, transposesB: transposesB, precision: .bf16,
+        result: result)
+      let expected = others.matrix(rows: rows, columns: otherColumns)
+      other(
+        shape, a.matrix(rows: rows, columns: inner).base,
+        b.matrix(rows: otherColumns, columns: inner).base,
+        expected.base)
+      shape.columns = columns
+      let found = own.matrix(rows: rows, columns: columns)
+      multiply(
+        shape, a.matrix(rows: rows, columns: inner).base, strideA: inner,
+        b.matrix(rows: otherColumns, columns: inner).base, into: found.base, strideC: columns)
+      return (0..<rows).allSatisfy {
+        memcmp(found.row($0), expected.row($0), columns * result.byteCount) == 0
       }
     }
-    return true
   }
 
   /// Numbers from −1 to 1 whose sums are rounded.
-  private func fillWithNoise(_ buffer: OperandBuffer) {
+  private func noise(_ count: Int) -> OperandBuffer {
     var state: UInt32 = 1
-    let floats = (0..<buffer.count).map { _ -> Float in
+    let floats = (0..<count).map { _ -> Float in
       state = state &* 1_664_525 &+ 1_013_904_223
       return Float(Int32(bitPattern: state)) * 0x1p-31
     }
-    let target = buffer.matrix(rows: 1, columns: buffer.count).base
-    roundToBF16(
-      floats, to: target.assumingMemoryBound(to: UInt16.self), count: buffer.count)
+    let buffer = OperandBuffer(count: count, precision: .bf16)
+    let target = buffer.matrix(rows: 1, columns: count).base
+    roundToBF16(floats, to: target.assumingMemoryBound(to: UInt16.self), count: count)
+    return buffer
   }
 }

@@ -79,8 +79,11 @@ final class ProductEngine {
     #endif
   }
 
-  /// Whether a new shape of products costs nothing, as a library's kernels made for each do.
-  func hasAnyShape(_ precision: Precision) -> Bool { precision == .bf16 && dots != nil }
+  /// Whether attention's products of heads of this size may have any number of keys: a library makes
+  /// a kernel for each.
+  func hasAnyShape(_ precision: Precision, size: Int) -> Bool {
+    precision == .bf16 && dots != nil && size % 32 == 0
+  }
 
   /// Computes one product of matrices with the shape's dimensions and types.
   ///

@@ -123,35 +123,50 @@ private final class Cache {
     .enabled(if: hasInvariantKernels, "only where products are invariant"),
     arguments: Precision.allCases, [nil, 1, 7, 40, 64, 100])
   func decodingEqualsTheWholeSequence(_ precision: Precision, window: Int?) {
-    let compute = Compute(threadCount: 1)
     for heads in Self.heads + [AttentionHeads(queryCount: 8, keyValueCount: 1, size: 16)] {
       for length in [70, 300] {
-        let fused = Table(rows: length, columns: heads.fusedColumns, seed: 89)
-        let operand = Operand(fused, precision)
-        let width = heads.queryCount * heads.size
-        let output = Operand(rows: length, columns: width, precision)
-        let normalizers = Operand(rows: heads.queryCount, columns: 2 * length)
-        compute.attention(
-          operand.operand, heads: heads,
-          families: [AttentionFamily(segments: [AttentionSegment(rows: 0..<length)])],
-          window: window, into: output.operand, normalizers: normalizers.base)
-        let whole = output.bits
-        let cache = Cache(fused, count: length, heads: heads, spare: 64, precision: precision)
-        let part = cache.part
-        let newest = Operand(rows: 1, columns: width, precision)
-        var different: [Int] = []
-        for row in 0..<length {
-          compute.cachedAttention(
-            operand.operand.rows(row..<row + 1), heads: heads,
-            caches: [
-              CachedKeys(
-                keys: part.keys, values: part.values, capacity: part.capacity, count: row + 1)
-            ], window: window, into: newest.operand)
-          if newest.bits != Array(whole[row * width..<(row + 1) * width]) { different.append(row) }
-        }
-        #expect(different.isEmpty, "\(heads), \(length) rows")
-        withExtendedLifetime(cache) {}
+        expectDecoding(length, heads, precision, window: window)
       }
     }
+  }
+
+  /// The same where sums over keys are cut: blocks of queries and their windows begin at multiples of 64.
+  @Test(
+    .enabled(if: hasInvariantKernels, "only where products are invariant"),
+    arguments: Precision.allCases, [nil, 577])
+  func decodingEqualsALongSequence(_ precision: Precision, window: Int?) {
+    let heads = AttentionHeads(queryCount: 2, keyValueCount: 1, size: 32)
+    expectDecoding(1200, heads, precision, window: window)
+  }
+
+  private func expectDecoding(
+    _ length: Int, _ heads: AttentionHeads, _ precision: Precision, window: Int?
+  ) {
+    let compute = Compute(threadCount: 1)
+    let fused = Table(rows: length, columns: heads.fusedColumns, seed: 89)
+    let operand = Operand(fused, precision)
+    let width = heads.queryCount * heads.size
+    let output = Operand(rows: length, columns: width, precision)
+    let normalizers = Operand(rows: heads.queryCount, columns: 2 * length)
+    compute.attention(
+      operand.operand, heads: heads,
+      families: [AttentionFamily(segments: [AttentionSegment(rows: 0..<length)])],
+      window: window, into: output.operand, normalizers: normalizers.base)
+    let whole = output.bits
+    let cache = Cache(fused, count: length, heads: heads, spare: 64, precision: precision)
+    let part = cache.part
+    let newest = Operand(rows: 1, columns: width, precision)
+    var different: [Int] = []
+    for row in 0..<length {
+      compute.cachedAttention(
+        operand.operand.rows(row..<row + 1), heads: heads,
+        caches: [
+          CachedKeys(
+            keys: part.keys, values: part.values, capacity: part.capacity, count: row + 1)
+        ], window: window, into: newest.operand)
+      if newest.bits != Array(whole[row * width..<(row + 1) * width]) { different.append(row) }
+    }
+    #expect(different.isEmpty, "\(heads), \(length) rows: \(different)")
+    withExtendedLifetime(cache) {}
   }
 }

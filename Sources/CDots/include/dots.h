@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 /// C (M, N) = A (M, K) · op(B) (K, N), row-major; A and B bf16, sums f32. No element depends on its
-/// neighbours. N and K are multiples of 16. Strides are the numbers between rows as they are stored.
+/// neighbours. N is a multiple of 16, K of 32. Strides are the numbers between rows as they are stored.
 typedef struct {
   const uint16_t *a, *b;
   void *c;
