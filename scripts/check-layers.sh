@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 allowed() {
   case $1 in
     JSONText) echo "CJansson" ;;
-    Tensor) echo "CDNNL COpenBLAS CPlatform CTiles Glibc Synchronization" ;;
+    Tensor) echo "CDNNL CDots COpenBLAS CPlatform CTiles Glibc Synchronization" ;;
     Model) echo "Tensor JSONText Glibc" ;;
     Tokenizer) echo "JSONText" ;;
     Checkpoint) echo "CXXHash CZlib CZstd Glibc JSONText" ;;
