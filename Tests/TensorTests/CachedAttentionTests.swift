@@ -135,7 +135,7 @@ private final class Cache {
     .enabled(if: hasInvariantKernels, "only where products are invariant"),
     arguments: Precision.allCases, [nil, 577])
   func decodingEqualsALongSequence(_ precision: Precision, window: Int?) {
-    let heads = AttentionHeads(queryCount: 2, keyValueCount: 1, size: 32)
+    let heads = AttentionHeads(queryCount: 8, keyValueCount: 1, size: 64)
     expectDecoding(1200, heads, precision, window: window)
   }
 

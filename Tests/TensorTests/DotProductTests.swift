@@ -137,6 +137,7 @@ struct DotProductTests {
     #expect(
       !dots.agree { shape, a, b, c in
         library.multiply(shape, a, b, into: c)
+        if shape.result != .f32 { return }
         let last = c.assumingMemoryBound(to: Float.self) + shape.rows * shape.columns - 1
         last.pointee = last.pointee.nextUp
       })
