@@ -17,6 +17,9 @@
 enum { side = 16, panelVectors = 2, directVectors = 4, mostRows = 8 };
 // A unit of packing is 4 pairs of K by 16 columns. A step multiplies 8 pairs: 4 units of two vectors.
 enum { unitPairs = 4, stepPairs = 8, stepUnits = 4 };
+// Rows of an operand stored (K, N) that are fetched before they are packed; numbers of A that are read
+// for every panel, and have to stay in the last-level cache.
+enum { rowsAhead = 32, leftNumbers = 5 << 19 };
 // A cache line of each of 16 rows; rows this far apart (4 KB) all have their place in one set of the
 // first-level cache, so that a line has to be used when it is read.
 enum { lineNumbers = 32, linesNumbers = side * lineNumbers, crowdedStride = 2048 };
@@ -26,34 +29,58 @@ int sail_cpu_has_bf16_dots(void) {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-size_t sail_dots_scratch(const sail_dot_product *p) {
-  return (size_t)(2 * panelVectors * side * p->inner + linesNumbers) * sizeof(uint16_t);
-}
-
 static long least(long a, long b) { return a < b ? a : b; }
 
-// Packing of a panel; what comes next.
+// The order of sums of oneDNN's brg kernels: a deep sum is cut, and each cut's sum added to those before.
+static long cutDepth(long inner) { return inner > 1024 ? 1024 : least(inner, 512); }
+
+// Blocks of rows: of a packed A as it is packed, else none larger than another by more than one.
+static long blockCount(const sail_dot_product *p) { return (p->rows + mostRows - 1) / mostRows; }
+static long blockStart(const sail_dot_product *p, long block) {
+  return p->transposesA ? least(p->rows, mostRows * block) : p->rows * block / blockCount(p);
+}
+
+// What a product needs in its scratch, in numbers of 4 bytes.
+static long panelPairs(const sail_dot_product *p) {
+  return panelVectors * side * cutDepth(p->inner) / 2;
+}
+static long linesPairs(void) { return linesNumbers / 2; }
+static long partialSums(const sail_dot_product *p) {
+  return p->inner > cutDepth(p->inner) ? p->rows * panelVectors * side : 0;
+}
+static long leftPairs(const sail_dot_product *p) {
+  return p->transposesA ? blockCount(p) * mostRows * p->inner / 2 : 0;
+}
+
+size_t sail_dots_scratch(const sail_dot_product *p) {
+  return (size_t)(2 * panelPairs(p) + linesPairs() + partialSums(p) + leftPairs(p)) * 4;
+}
+
+// A panel's cut of the sums: its columns of the right operand, packed; how far the packing is.
 typedef struct {
   const sail_dot_product *product;
   uint32_t *panel;
   uint16_t *lines;
-  long column, vectors;
+  long column, vectors, start, depth;
   long vector, pair;
-  long unitsAStep;
-  // The lines that are fetched.
-  const char *ahead;
-} Packing;
+} Piece;
 
-// The second 16 rows of an operand stored (N, K); the first ones are read at once.
-static const char *firstAhead(const sail_dot_product *p) {
-  return (const char *)(p->b + (p->transposesB ? side * p->strideB : 0));
-}
-
-static Packing packingOf(
-    const sail_dot_product *p, long column, uint32_t *panel, uint16_t *lines, const char *ahead) {
+static Piece pieceOf(
+    const sail_dot_product *p, long column, long start, uint32_t *panel, uint16_t *lines) {
   const long columns = least(panelVectors * side, p->columns - column);
-  return (Packing){p, panel, lines, column, columns > 0 ? columns / side : 0, 0, 0, 0, ahead};
+  return (Piece){p,     panel, lines, column, columns > 0 ? columns / side : 0,
+                 start, least(cutDepth(p->inner), p->inner - start),       0, 0};
 }
+
+// The cuts of a panel, then the next panel's.
+static Piece pieceAfter(const Piece *n, uint32_t *panel) {
+  const long start = n->start + n->depth;
+  return start < n->product->inner
+             ? pieceOf(n->product, n->column, start, panel, n->lines)
+             : pieceOf(n->product, n->column + n->vectors * side, 0, panel, n->lines);
+}
+
+static long unitCount(const Piece *n) { return n->vectors * n->depth / (2 * unitPairs); }
 
 // Four rows of 16, four apart, by 4 pairs, each in its quarter.
 INLINE __m512i loadRows(const uint16_t *from, long stride) {
@@ -96,30 +123,96 @@ INLINE void packPlain(const uint16_t *from, long stride, uint32_t *to, long toSt
     _mm512_store_si512(to, interleave(from, stride));
 }
 
-// Packs the next `units`, or what is left.
-INLINE void pack(Packing *n, long units) {
+// The 16 rows of B stored (N, K) that are packed after a piece's vector.
+INLINE const uint16_t *rowsAfter(const Piece *n) {
   const sail_dot_product *p = n->product;
-  for (; units > 0 && n->vector < n->vectors; units--) {
-    const long column = n->column + n->vector * side, toStride = n->vectors * side;
-    uint32_t *to = n->panel + n->pair * toStride + n->vector * side;
-    // As many bytes as a unit has.
-    for (int line = 0; line < 4; line++, n->ahead += 64) _mm_prefetch(n->ahead, _MM_HINT_T0);
-    if (p->transposesB) {
-      const uint16_t *from = p->b + column * p->strideB;
-      if (p->strideB % crowdedStride == 0) {
-        const long numbers = 2 * n->pair % lineNumbers;
-        if (numbers == 0) copyLines(from + 2 * n->pair, p->strideB, n->lines);
-        packTransposed(n->lines + numbers, lineNumbers, to, toStride);
-      } else {
-        packTransposed(from + 2 * n->pair, p->strideB, to, toStride);
-      }
-    } else {
-      packPlain(p->b + 2 * n->pair * p->strideB + column, p->strideB, to, toStride);
+  const long column = n->column + n->vector * side;
+  if (n->vector + 1 < n->vectors) return p->b + (column + side) * p->strideB + n->start;
+  if (n->start + n->depth < p->inner)
+    return p->b + n->column * p->strideB + n->start + n->depth;
+  return p->b + least(column + side, p->columns - side) * p->strideB;
+}
+
+// B stored (N, K): one vector after the other, as lines of its rows are read in full by four units.
+INLINE void packRows(Piece *n, uint32_t *to, long toStride) {
+  const sail_dot_product *p = n->product;
+  const uint16_t *from = p->b + (n->column + n->vector * side) * p->strideB + n->start;
+  const long numbers = 2 * n->pair % lineNumbers;
+  // As many lines as a unit has, of the rows that come next.
+  const uint16_t *after = rowsAfter(n) + 2 * n->pair - numbers + numbers / 2 * p->strideB;
+  for (int row = 0; row < 4; row++) _mm_prefetch(after + row * p->strideB, _MM_HINT_T0);
+  if (p->strideB % crowdedStride == 0) {
+    if (numbers == 0) copyLines(from + 2 * n->pair, p->strideB, n->lines);
+    packTransposed(n->lines + numbers, lineNumbers, to, toStride);
+  } else {
+    packTransposed(from + 2 * n->pair, p->strideB, to, toStride);
+  }
+  n->pair += unitPairs;
+  if (2 * n->pair == n->depth) {
+    n->pair = 0;
+    n->vector += 1;
+  }
+}
+
+// B stored (K, N): the vectors side by side, which are one line of each row.
+INLINE void packColumns(Piece *n, uint32_t *to, long toStride) {
+  const sail_dot_product *p = n->product;
+  const long k = n->start + 2 * n->pair;
+  const uint16_t *from = p->b + n->column + n->vector * side;
+  for (int row = 0; row < 4; row++) {
+    long after = k + rowsAhead + 4 * n->vector + row;
+    const uint16_t *line = from;
+    if (after >= p->inner) {
+      after -= p->inner;
+      line += panelVectors * side;
     }
+    if (after < p->inner) _mm_prefetch(line + after * p->strideB, _MM_HINT_T1);
+  }
+  packPlain(from + k * p->strideB, p->strideB, to, toStride);
+  n->vector += 1;
+  if (n->vector == n->vectors) {
     n->pair += unitPairs;
-    if (2 * n->pair == p->inner) {
-      n->pair = 0;
-      n->vector += 1;
+    n->vector = 2 * n->pair == n->depth ? n->vectors : 0;
+  }
+}
+
+// Packs the next `units`, or what is left.
+INLINE void pack(Piece *n, long units) {
+  for (; units > 0 && n->vector < n->vectors; units--) {
+    const long toStride = n->vectors * side;
+    uint32_t *to = n->panel + n->pair * toStride + n->vector * side;
+    if (n->product->transposesB) packRows(n, to, toStride);
+    else packColumns(n, to, toStride);
+  }
+}
+
+INLINE void storePairs(uint32_t *to, __m256i pairs) { _mm256_store_si256((__m256i *)to, pairs); }
+
+// A stored (K, M): each block's pairs of K, row after row. Four blocks at a time, whose rows are a line of A.
+DOTS static void packLeft(const sail_dot_product *p, uint32_t *to) {
+  const __m512i firstBlocks = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+  const __m512i lastBlocks = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+  const long blockPairs = mostRows * p->inner / 2;
+  for (long row = 0; row < p->rows; row += lineNumbers, to += 4 * blockPairs) {
+    const long rows = least(lineNumbers, p->rows - row), left = (rows + mostRows - 1) / mostRows;
+    const __mmask32 numbers = (__mmask32)((1ull << rows) - 1);
+    for (long k = 0; k < p->inner; k += 2) {
+      const uint16_t *from = p->a + k * p->strideA + row;
+      if (k + rowsAhead < p->inner) {
+        _mm_prefetch(from + rowsAhead * p->strideA, _MM_HINT_T1);
+        _mm_prefetch(from + (rowsAhead + 1) * p->strideA, _MM_HINT_T1);
+      }
+      const __m512i even = _mm512_maskz_loadu_epi16(numbers, from);
+      const __m512i odd = _mm512_maskz_loadu_epi16(numbers, from + p->strideA);
+      // Of each 8 rows the first four, and the last four.
+      const __m512i low = _mm512_unpacklo_epi16(even, odd), high = _mm512_unpackhi_epi16(even, odd);
+      const __m512i first = _mm512_permutex2var_epi64(low, firstBlocks, high);
+      const __m512i last = _mm512_permutex2var_epi64(low, lastBlocks, high);
+      uint32_t *place = to + k / 2 * mostRows;
+      storePairs(place, _mm512_castsi512_si256(first));
+      if (left > 1) storePairs(place + blockPairs, _mm512_extracti64x4_epi64(first, 1));
+      if (left > 2) storePairs(place + 2 * blockPairs, _mm512_castsi512_si256(last));
+      if (left > 3) storePairs(place + 3 * blockPairs, _mm512_extracti64x4_epi64(last, 1));
     }
   }
 }
@@ -132,47 +225,51 @@ INLINE void addPair(__m512 *sums, const uint16_t *left, __m512i right) {
                    : "m"(*(const uint16_t(*)[2])left), "v"(right));
 }
 
-// The order of sums of oneDNN's brg kernels: a deep sum is cut, and each cut's sum added to those before.
-static long cutDepth(long inner) { return inner > 1024 ? 1024 : 512; }
-
-INLINE void store(__m512 sums, const sail_dot_product *p, long place) {
-  if (p->roundsResult)
-    _mm256_storeu_si256((__m256i *)((uint16_t *)p->c + place), (__m256i)_mm512_cvtneps_pbh(sums));
-  else
-    _mm512_storeu_ps((float *)p->c + place, sums);
+INLINE char *resultAt(const sail_dot_product *p, long place) {
+  return (char *)p->c + place * (p->roundsResult ? 2 : 4);
 }
 
-// The sums of some rows by a panel, while the next one is packed.
+INLINE void store(__m512 sums, const sail_dot_product *p, long place) {
+  char *c = resultAt(p, place);
+  if (p->roundsResult) _mm256_storeu_si256((__m256i *)c, (__m256i)_mm512_cvtneps_pbh(sums));
+  else if (p->accumulates) _mm512_storeu_ps(c, _mm512_add_ps(_mm512_loadu_ps(c), sums));
+  else _mm512_storeu_ps(c, sums);
+}
+
+// The sums of some rows by a piece, while the next one is packed. `left` has the rows' pairs of the piece's
+// first numbers.
 INLINE void multiplyBlock(
-    const int rows, const int vectors, const sail_dot_product *p, long row, long column,
-    const uint32_t *panel, Packing *next) {
-  __m512 sums[mostRows][panelVectors], totals[mostRows][panelVectors];
-  UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {
-    sums[r][v] = totals[r][v] = _mm512_setzero_ps();
+    const int rows, const int vectors, const int packedLeft, const Piece *piece, long row,
+    const uint16_t *left, float *partials, Piece *next, long unitsAStep) {
+  const sail_dot_product *p = piece->product;
+  const long rowStride = packedLeft ? 2 : p->strideA, pairStride = packedLeft ? 2 * mostRows : 2;
+  const long place = row * p->strideC + piece->column;
+  const int isFirst = piece->start == 0, isLast = piece->start + piece->depth == p->inner;
+  if (isLast) {
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++)
+      _mm_prefetch(resultAt(p, place + r * p->strideC + v * side), _MM_HINT_T0);
   }
-  const long strideA = p->strideA;
-  const uint16_t *a = p->a + row * strideA;
-  for (long start = 0; start < p->inner; start += cutDepth(p->inner)) {
-    const long end = least(p->inner, start + cutDepth(p->inner));
-    for (long k = start; k < end; k += 2 * stepPairs) {
-      UNROLL for (int pair = 0; pair < stepPairs; pair++) {
-        const uint32_t *line = panel + (k / 2 + pair) * vectors * side;
-        __m512i right[panelVectors];
-        UNROLL for (int v = 0; v < vectors; v++) right[v] = _mm512_load_si512(line + v * side);
-        UNROLL for (int r = 0; r < rows; r++) {
-          const uint16_t *left = a + r * strideA + k + 2 * pair;
-          UNROLL for (int v = 0; v < vectors; v++) addPair(&sums[r][v], left, right[v]);
-        }
-      }
-      pack(next, next->unitsAStep);
+  __m512 sums[mostRows][panelVectors];
+  UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {
+    sums[r][v] = _mm512_setzero_ps();
+  }
+  const uint32_t *line = piece->panel;
+  for (long k = 0; k < piece->depth; k += 2 * stepPairs) {
+    UNROLL for (int pair = 0; pair < stepPairs; pair++, line += vectors * side) {
+      __m512i right[panelVectors];
+      UNROLL for (int v = 0; v < vectors; v++) right[v] = _mm512_load_si512(line + v * side);
+      UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++)
+        addPair(&sums[r][v], left + r * rowStride + pair * pairStride, right[v]);
     }
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {
-      totals[r][v] = start == 0 ? sums[r][v] : _mm512_add_ps(totals[r][v], sums[r][v]);
-      sums[r][v] = _mm512_setzero_ps();
-    }
+    left += stepPairs * pairStride;
+    pack(next, unitsAStep);
   }
   UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {
-    store(totals[r][v], p, (row + r) * p->strideC + column + v * side);
+    float *partial = partials + ((row + r) * panelVectors + v) * side;
+    __m512 total = sums[r][v];
+    if (!isFirst) total = _mm512_add_ps(_mm512_load_ps(partial), total);
+    if (isLast) store(total, p, place + r * p->strideC + v * side);
+    else _mm512_store_ps(partial, total);
   }
 }
 
@@ -207,8 +304,9 @@ INLINE void transposeLines(const uint16_t *from, long stride, __m512i r[16]) {
 // Few rows: nothing is packed.
 INLINE void multiplyDirectly(
     const int rows, const int vectors, const int transposesB, const sail_dot_product *p) {
-  const char *ahead = p->ahead ? p->ahead : firstAhead(p);
   const long strideA = p->strideA, strideB = p->strideB;
+  // The second 16 rows of an operand stored (N, K): the first ones are read at once.
+  const char *ahead = p->ahead ? p->ahead : (const char *)(p->b + (transposesB ? side * strideB : 0));
   for (long column = 0; column < p->columns; column += vectors * side) {
     __m512 sums[mostRows][directVectors], totals[mostRows][directVectors];
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {
@@ -249,43 +347,67 @@ INLINE void multiplyDirectly(
     else multiplyDirectly(rows, directVectors, 0, p);                                             \
   }                                                                                               \
   DOTS static void block##rows(                                                                   \
-      const sail_dot_product *p, long row, long column, const Packing *packed, Packing *next) {   \
-    if (packed->vectors == 1) multiplyBlock(rows, 1, p, row, column, packed->panel, next);        \
-    else multiplyBlock(rows, panelVectors, p, row, column, packed->panel, next);                  \
+      const Piece *piece, long row, const uint16_t *left, float *partials, Piece *next,           \
+      long unitsAStep) {                                                                          \
+    const int packed = piece->product->transposesA;                                               \
+    if (piece->vectors == 1 && packed)                                                            \
+      multiplyBlock(rows, 1, 1, piece, row, left, partials, next, unitsAStep);                    \
+    else if (piece->vectors == 1)                                                                 \
+      multiplyBlock(rows, 1, 0, piece, row, left, partials, next, unitsAStep);                    \
+    else if (packed)                                                                              \
+      multiplyBlock(rows, panelVectors, 1, piece, row, left, partials, next, unitsAStep);         \
+    else multiplyBlock(rows, panelVectors, 0, piece, row, left, partials, next, unitsAStep);      \
   }
 ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8)
 
 static void (*const directs[])(const sail_dot_product *) = {
     direct1, direct2, direct3, direct4, direct5, direct6, direct7, direct8};
-static void (*const blocks[])(
-    const sail_dot_product *, long, long, const Packing *, Packing *) = {
+static void (*const blocks[])(const Piece *, long, const uint16_t *, float *, Piece *, long) = {
     block1, block2, block3, block4, block5, block6, block7, block8};
 
-DOTS static void multiplyPanels(const sail_dot_product *p, uint32_t *panels) {
-  const long panelPairs = panelVectors * side * p->inner / 2;
-  uint16_t *const lines = (uint16_t *)(panels + 2 * panelPairs);
-  const long count = (p->rows + mostRows - 1) / mostRows;
-  Packing packed = packingOf(p, 0, panels, lines, p->ahead ? p->ahead : firstAhead(p));
-  packed.unitsAStep = (stepUnits + count - 1) / count;
-  pack(&packed, packed.vectors * p->inner);
-  for (long column = 0; column < p->columns;) {
-    const long after = column + packed.vectors * side;
-    Packing next = packingOf(
-        p, after, packed.panel == panels ? panels + panelPairs : panels, lines, packed.ahead);
-    next.unitsAStep = packed.unitsAStep;
-    for (long i = 0; i < count; i++) {
-      const long row = p->rows * i / count, rows = p->rows * (i + 1) / count - row;
-      blocks[rows - 1](p, row, column, &packed, &next);
+DOTS static void multiplyPanels(const sail_dot_product *p, uint32_t *scratch) {
+  uint32_t *const panels = scratch;
+  uint16_t *const lines = (uint16_t *)(panels + 2 * panelPairs(p));
+  float *const partials = (float *)(lines + linesNumbers);
+  uint32_t *const packedLeft = (uint32_t *)(partials + partialSums(p));
+  const long count = blockCount(p);
+  if (p->transposesA) packLeft(p, packedLeft);
+  Piece piece = pieceOf(p, 0, 0, panels, lines);
+  pack(&piece, unitCount(&piece));
+  while (piece.vectors > 0) {
+    Piece next = pieceAfter(&piece, piece.panel == panels ? panels + panelPairs(p) : panels);
+    const long steps = count * piece.depth / (2 * stepPairs);
+    const long unitsAStep = (unitCount(&next) + steps - 1) / steps;
+    for (long block = 0; block < count; block++) {
+      const long row = blockStart(p, block);
+      const uint16_t *left =
+          p->transposesA
+              ? (uint16_t *)(packedLeft + block * mostRows * p->inner / 2 + piece.start / 2 * mostRows)
+              : p->a + row * p->strideA + piece.start;
+      blocks[blockStart(p, block + 1) - row - 1](&piece, row, left, partials, &next, unitsAStep);
     }
-    // Of a wider panel than this one.
-    pack(&next, next.vectors * p->inner);
-    packed = next;
-    column = after;
+    piece = next;
   }
 }
 
-void sail_dots_multiply(const sail_dot_product *p, void *scratch) {
+// Parts of A that are multiplied one after the other.
+static long chunkCount(const sail_dot_product *p) {
+  return p->transposesA ? 1 : (p->rows * p->inner + leftNumbers - 1) / leftNumbers;
+}
+
+DOTS void sail_dots_multiply(const sail_dot_product *p, void *scratch) {
   if (p->rows <= 0) return;
-  if (p->rows <= mostRows) directs[p->rows - 1](p);
-  else multiplyPanels(p, scratch);
+  if (p->rows <= mostRows && !p->transposesA && !p->accumulates) {
+    directs[p->rows - 1](p);
+    return;
+  }
+  const long count = chunkCount(p);
+  for (long chunk = 0; chunk < count; chunk++) {
+    const long row = p->rows * chunk / count;
+    sail_dot_product part = *p;
+    part.rows = p->rows * (chunk + 1) / count - row;
+    part.a = p->a + row * p->strideA;
+    part.c = resultAt(p, row * p->strideC);
+    multiplyPanels(&part, scratch);
+  }
 }

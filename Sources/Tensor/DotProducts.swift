@@ -15,8 +15,7 @@ final class DotProducts {
 
   /// Whether a product is of the kind that these kernels do.
   static func multiply(_ shape: ProductShape) -> Bool {
-    shape.precision == .bf16 && !shape.transposesA && !shape.accumulates
-      && shape.columns % 16 == 0 && shape.inner % 32 == 0
+    shape.precision == .bf16 && shape.columns % 16 == 0 && shape.inner % 32 == 0
   }
 
   /// Computes a product of that kind; strides are numbers from a stored row to the next, `next` what is
@@ -25,12 +24,13 @@ final class DotProducts {
     _ shape: ProductShape, _ a: UnsafeRawPointer, strideA: Int, _ b: UnsafeRawPointer,
     into c: UnsafeMutableRawPointer, strideC: Int, fetching next: UnsafeRawPointer? = nil
   ) {
-    precondition(DotProducts.multiply(shape))
+    precondition(DotProducts.multiply(shape) && !(shape.accumulates && shape.result == .bf16))
     var product = sail_dot_product(
       a: a.assumingMemoryBound(to: UInt16.self), b: b.assumingMemoryBound(to: UInt16.self), c: c,
       rows: shape.rows, columns: shape.columns, inner: shape.inner,
       strideA: strideA, strideB: shape.transposesB ? shape.inner : shape.columns, strideC: strideC,
-      transposesB: shape.transposesB ? 1 : 0, roundsResult: shape.result == .bf16 ? 1 : 0,
+      transposesA: shape.transposesA ? 1 : 0, transposesB: shape.transposesB ? 1 : 0,
+      accumulates: shape.accumulates ? 1 : 0, roundsResult: shape.result == .bf16 ? 1 : 0,
       ahead: next)
     let bytes = sail_dots_scratch(&product)
     sail_dots_multiply(&product, scratch.floats(bytes / MemoryLayout<Float>.stride))

@@ -91,7 +91,7 @@ struct DotProductTests {
   }
 
   /// A row alone has the bits that it has among others; a wider A, a C whose other columns stay.
-  @Test(arguments: [false, true], [1024, 2048, 1120])
+  @Test(arguments: [false, true], [1024, 2048, 1120, 65536])
   func partsAreThoseOfTheWhole(transposesB: Bool, inner: Int) throws {
     let (rows, columns, extra) = (45, 96, 7)
     var shape = ProductShape(
@@ -116,6 +116,64 @@ struct DotProductTests {
     }
     for row in 0..<rows {
       #expect((columns..<widthC).allSatisfy { whole.base[row * widthC + $0] == 0.5 })
+    }
+  }
+
+  /// A stored (K, M), with other columns beside it, gives the bits of A stored (M, K).
+  @Test(arguments: sizes, [false, true])
+  func transposedLeftOperands(
+    _ size: (rows: Int, columns: Int, inner: Int), transposesB: Bool
+  ) throws {
+    let (rows, columns, inner) = size
+    let (width, first) = (rows + 5, 3)
+    let a = try Self.operand(rows * inner, seed: 5)
+    let b = try Self.operand(inner * columns, seed: 6)
+    // The last stored row ends with the matrix, at the page that cannot be read.
+    let memory = try Fenced(bytes: 2 * (inner * width - width + first + rows))
+    let (plain, turned) = (
+      a.base.assumingMemoryBound(to: UInt16.self), memory.base.assumingMemoryBound(to: UInt16.self)
+    )
+    for k in 0..<inner {
+      for row in 0..<rows { turned[k * width + first + row] = plain[row * inner + k] }
+    }
+    var shape = ProductShape(
+      rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: .bf16)
+    let dots = try #require(DotProducts())
+    let expected = FloatBuffer(count: rows * columns)
+    dots.multiply(
+      shape, a.base, strideA: inner, b.base, into: expected.base, strideC: columns)
+    shape.transposesA = true
+    let found = try Fenced(bytes: 4 * rows * columns)
+    dots.multiply(
+      shape, turned + first, strideA: width, b.base, into: found.base, strideC: columns)
+    #expect(memcmp(expected.base, found.base, 4 * rows * columns) == 0)
+  }
+
+  /// What is added to an element is its whole product, at once.
+  @Test(arguments: [1, 8, 19, 64], [false, true])
+  func additions(rows: Int, transposesA: Bool) throws {
+    let dots = try #require(DotProducts())
+    for inner in [64, 1024, 2144] {
+      let (columns, width) = (48, 48 + 9)
+      let a = try Self.operand(rows * inner, seed: 7)
+      let b = try Self.operand(inner * columns, seed: 8)
+      var shape = ProductShape(
+        rows: rows, columns: columns, inner: inner, transposesA: transposesA, precision: .bf16)
+      let strideA = transposesA ? rows : inner
+      let product = FloatBuffer(count: rows * columns)
+      dots.multiply(
+        shape, a.base, strideA: strideA, b.base, into: product.base, strideC: columns)
+      let sum = FloatBuffer(count: rows * width)
+      for index in 0..<sum.count { sum.base[index] = 3 / Float(index + 1) }
+      shape.accumulates = true
+      dots.multiply(shape, a.base, strideA: strideA, b.base, into: sum.base, strideC: width)
+      for row in 0..<rows {
+        for column in 0..<width {
+          let before = 3 / Float(row * width + column + 1)
+          let expected = column < columns ? before + product.base[row * columns + column] : before
+          #expect(sum.base[row * width + column] == expected, "\(inner) \(row) \(column)")
+        }
+      }
     }
   }
 
@@ -147,8 +205,7 @@ struct DotProductTests {
     let shape = ProductShape(rows: 8, columns: 32, inner: 64, precision: .bf16)
     #expect(DotProducts.multiply(shape))
     for change: (inout ProductShape) -> Void in [
-      { $0.columns = 40 }, { $0.inner = 48 }, { $0.transposesA = true }, { $0.accumulates = true },
-      { $0.precision = .f32 },
+      { $0.columns = 40 }, { $0.inner = 48 }, { $0.precision = .f32 },
     ] {
       var other = shape
       change(&other)

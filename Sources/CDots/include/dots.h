@@ -3,18 +3,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// C (M, N) = A (M, K) · op(B) (K, N), row-major; A and B bf16, sums f32. No element depends on its
+/// C (M, N) = or += op(A) (M, K) · op(B) (K, N), row-major; A and B bf16, sums f32. No element depends on its
 /// neighbours. N is a multiple of 16, K of 32. Strides are the numbers between rows as they are stored.
 typedef struct {
   const uint16_t *a, *b;
   void *c;
   long rows, columns, inner;
   long strideA, strideB, strideC;
-  /// B is stored (N, K).
-  int transposesB;
+  /// A is stored (K, M); B is stored (N, K).
+  int transposesA, transposesB;
+  /// C += product, after its sums are complete; such a C is f32.
+  int accumulates;
   /// C is bf16.
   int roundsResult;
-  /// What is read soon, as much of it as B has: fetched meanwhile. Null: the next rows of B are.
+  /// What is read soon, as much of it as B has: fetched meanwhile by products of few rows. Null: the next
+  /// rows of B are.
   const void *ahead;
 } sail_dot_product;
 
