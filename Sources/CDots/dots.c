@@ -21,8 +21,8 @@ enum { unitPairs = 4, stepPairs = 8, stepUnits = 4 };
 // for every panel, and have to stay in the last-level cache.
 enum { rowsAhead = 32, leftNumbers = 5 << 19 };
 // A cache line of each of 16 rows; rows this far apart (4 KB) all have their place in one set of the
-// first-level cache, so that a line has to be used when it is read.
-enum { lineNumbers = 32, linesNumbers = side * lineNumbers, crowdedStride = 2048 };
+// first-level cache, so that a line has to be used when it is read. Rows this near have theirs in different ones.
+enum { lineNumbers = 32, linesNumbers = side * lineNumbers, crowdedStride = 2048, nearStride = 128 };
 
 int sail_cpu_has_bf16_dots(void) {
   return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
@@ -140,7 +140,11 @@ INLINE void packRows(Piece *n, uint32_t *to, long toStride) {
   const long numbers = 2 * n->pair % lineNumbers;
   // As many lines as a unit has, of the rows that come next.
   const uint16_t *after = rowsAfter(n) + 2 * n->pair - numbers + numbers / 2 * p->strideB;
-  for (int row = 0; row < 4; row++) _mm_prefetch(after + row * p->strideB, _MM_HINT_T0);
+  for (int row = 0; row < 4; row++) {
+    // Into the first-level cache only where 32 rows find room in it.
+    if (p->strideB <= nearStride) _mm_prefetch(after + row * p->strideB, _MM_HINT_T0);
+    else _mm_prefetch(after + row * p->strideB, _MM_HINT_T1);
+  }
   if (p->strideB % crowdedStride == 0) {
     if (numbers == 0) copyLines(from + 2 * n->pair, p->strideB, n->lines);
     packTransposed(n->lines + numbers, lineNumbers, to, toStride);
