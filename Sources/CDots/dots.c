@@ -17,9 +17,8 @@
 enum { side = 16, panelVectors = 2, directVectors = 4, mostRows = 8 };
 // A unit of packing is 4 pairs of K by 16 columns. A step multiplies 8 pairs: 4 units of two vectors.
 enum { unitPairs = 4, stepPairs = 8, stepUnits = 4 };
-// Rows of an operand stored (K, N) that are fetched before they are packed; numbers of A that are read
-// for every panel, and have to stay in the last-level cache.
-enum { rowsAhead = 32, leftNumbers = 5 << 19 };
+// Rows of an operand stored (K, N) that are fetched before they are packed.
+enum { rowsAhead = 32 };
 // A cache line of each of 16 rows; rows this far apart (4 KB) all have their place in one set of the
 // first-level cache, so that a line has to be used when it is read. Rows this near have theirs in different ones.
 enum { lineNumbers = 32, linesNumbers = side * lineNumbers, crowdedStride = 2048, nearStride = 128 };
@@ -33,6 +32,28 @@ static long least(long a, long b) { return a < b ? a : b; }
 
 // The order of sums of oneDNN's brg kernels: a deep sum is cut, and each cut's sum added to those before.
 static long cutDepth(long inner) { return inner > 1024 ? 1024 : least(inner, 512); }
+
+// Numbers of A that are read for every panel, from a cache: the second-level one if that has room for
+// enough rows, else the last-level one.
+static long leftNumbers(const sail_dot_product *p) {
+  if (p->transposesA) return 1 << 19;
+  return p->inner <= 1024 ? 1 << 18 : 5 << 19;
+}
+
+// Parts of A's rows that are multiplied one after the other; of an A stored (K, M) they are whole lines.
+static long chunkCount(const sail_dot_product *p) {
+  return (p->rows * p->inner + leftNumbers(p) - 1) / leftNumbers(p);
+}
+static sail_dot_product chunkOf(const sail_dot_product *p, long chunk) {
+  const long count = chunkCount(p), unit = p->transposesA ? lineNumbers : 1;
+  const long units = (p->rows + unit - 1) / unit;
+  const long row = units * chunk / count * unit;
+  sail_dot_product part = *p;
+  part.rows = least(p->rows, units * (chunk + 1) / count * unit) - row;
+  part.a += p->transposesA ? row : row * p->strideA;
+  part.c = (char *)p->c + row * p->strideC * (p->roundsResult ? 2 : 4);
+  return part;
+}
 
 // Blocks of rows: of a packed A as it is packed, else none larger than another by more than one.
 static long blockCount(const sail_dot_product *p) { return (p->rows + mostRows - 1) / mostRows; }
@@ -53,7 +74,10 @@ static long leftPairs(const sail_dot_product *p) {
 }
 
 size_t sail_dots_scratch(const sail_dot_product *p) {
-  return (size_t)(2 * panelPairs(p) + linesPairs() + partialSums(p) + leftPairs(p)) * 4;
+  // None of the chunks has more lines of rows than this.
+  sail_dot_product most = *p;
+  most.rows = least(p->rows, p->rows / chunkCount(p) + 2 * lineNumbers);
+  return (size_t)(2 * panelPairs(p) + linesPairs() + partialSums(&most) + leftPairs(&most)) * 4;
 }
 
 // A panel's cut of the sums: its columns of the right operand, packed; how far the packing is.
@@ -394,24 +418,14 @@ DOTS static void multiplyPanels(const sail_dot_product *p, uint32_t *scratch) {
   }
 }
 
-// Parts of A that are multiplied one after the other.
-static long chunkCount(const sail_dot_product *p) {
-  return p->transposesA ? 1 : (p->rows * p->inner + leftNumbers - 1) / leftNumbers;
-}
-
 DOTS void sail_dots_multiply(const sail_dot_product *p, void *scratch) {
   if (p->rows <= 0) return;
   if (p->rows <= mostRows && !p->transposesA && !p->accumulates) {
     directs[p->rows - 1](p);
     return;
   }
-  const long count = chunkCount(p);
-  for (long chunk = 0; chunk < count; chunk++) {
-    const long row = p->rows * chunk / count;
-    sail_dot_product part = *p;
-    part.rows = p->rows * (chunk + 1) / count - row;
-    part.a = p->a + row * p->strideA;
-    part.c = resultAt(p, row * p->strideC);
-    multiplyPanels(&part, scratch);
+  for (long chunk = 0; chunk < chunkCount(p); chunk++) {
+    const sail_dot_product part = chunkOf(p, chunk);
+    if (part.rows > 0) multiplyPanels(&part, scratch);
   }
 }

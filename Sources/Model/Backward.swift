@@ -56,31 +56,33 @@ public final class DecoderBackward {
   ///   - coefficients: c, one for each of `batch.targets`.
   ///   - penalty: adds ∂/∂w Σ κ · KL(π_ref ‖ π) at the predictions; nil for none.
   ///   - gradient: as many floats as what is trained, added to.
+  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds.
   public func backward(
     _ batch: PackedBatch, coefficients: [Float], penalty: DivergencePenalty? = nil,
-    addingTo gradient: UnsafeMutablePointer<Float>
+    addingTo gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool = false
   ) {
     precondition(coefficients.count == batch.targets.count)
-    backward(batch, addingTo: gradient) { head, dResidual in
+    backward(batch, addingTo: gradient, startsAtZero: startsAtZero) { head, dResidual in
       headBackward(
         batch, head, coefficients: coefficients, penalty: penalty, dResidual: dResidual,
-        gradient: gradient)
+        gradient, startsAtZero: startsAtZero)
     }
   }
 
   /// Adds ∂/∂w Σ c · score of the last ``Decoder/scores(_:keepsActivations:)`` to a flat gradient, as
-  /// ``backward(_:coefficients:penalty:addingTo:)`` does.
+  /// ``backward(_:coefficients:penalty:addingTo:startsAtZero:)`` does.
   ///
   /// - Parameters:
   ///   - batch: the batch of the last forward, which kept its activations.
   ///   - coefficients: c, one for each of `batch.scoreRows`.
   ///   - gradient: as many floats as what is trained, added to.
+  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds.
   public func scoreBackward(
     _ batch: PackedBatch, coefficients: [Double],
-    addingTo gradient: UnsafeMutablePointer<Float>
+    addingTo gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool = false
   ) {
     precondition(coefficients.count == batch.scoreRows.count)
-    backward(batch, addingTo: gradient) { head, dResidual in
+    backward(batch, addingTo: gradient, startsAtZero: startsAtZero) { head, dResidual in
       let dNormed = decoder.scoreHeadBackward(
         head, coefficients: coefficients, addingTo: trainsWeights ? gradient : nil)
       lastNormBackward(
@@ -91,7 +93,7 @@ public final class DecoderBackward {
 
   /// The layers' backward after the head's, which adds to the residual stream's gradient.
   private func backward(
-    _ batch: PackedBatch, addingTo gradient: UnsafeMutablePointer<Float>,
+    _ batch: PackedBatch, addingTo gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool,
     head: (_ rows: HeadRows, _ dResidual: Matrix) -> Void
   ) {
     let c = configuration
@@ -105,14 +107,15 @@ public final class DecoderBackward {
     }
     let dResidual = space.dResidual.matrix(rows: rows, columns: c.hiddenSize)
     dResidual.zero()
+    guard let headRows = decoder.lastHead else {
+      preconditionFailure("the last forward kept nothing for a backward")
+    }
+    if startsAtZero { zeroWhatIsAddedTo(gradient, writesHead: headRows.count > 0) }
     let embedding =
       trainsWeights
       ? EmbeddingGradient(
         Matrix(base: gradient + table.embedding, rows: c.vocabularySize, columns: c.hiddenSize),
-        tokens: Array(batch.tokens.prefix(batch.usedRowCount))) : nil
-    guard let headRows = decoder.lastHead else {
-      preconditionFailure("the last forward kept nothing for a backward")
-    }
+        tokens: Array(batch.tokens.prefix(batch.usedRowCount)), startsAtZero: startsAtZero) : nil
     if headRows.count > 0 { head(headRows, dResidual) }
     let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
     for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
@@ -121,16 +124,36 @@ public final class DecoderBackward {
       if decoder.recomputesLayers {
         decoder.runLayer(index, layer, batch: batch, angles: angles, input: input, into: nil)
       }
-      mlpBackward(index, layer, batch: batch, space, dResidual, gradient)
+      mlpBackward(
+        index, layer, batch: batch, space, dResidual, gradient, startsAtZero: startsAtZero)
       attentionBackward(
-        index, layer, batch: batch, angles: angles, input: input, space, dResidual, gradient)
+        index, layer, batch: batch, angles: angles, input: input, space, dResidual, gradient,
+        startsAtZero: startsAtZero)
     }
     embedding?.add(dResidual.rows(0..<batch.usedRowCount), compute: compute)
   }
 
+  /// Zeroes a gradient but for the matrices whose gradients are each written at once.
+  private func zeroWhatIsAddedTo(_ gradient: UnsafeMutablePointer<Float>, writesHead: Bool) {
+    let all = 0..<decoder.weights.trainedFloatCount
+    func zero(_ range: Range<Int>) {
+      compute.zero(
+        UnsafeMutableBufferPointer(start: gradient + range.lowerBound, count: range.count))
+    }
+    guard trainsWeights else {
+      zero(all)
+      return
+    }
+    let layers = table.layerMatrices
+    // The embedding is in front of the layers' matrices; a head of its own, and the vectors, are behind.
+    let isWritten = writesHead && configuration.head == .vocabulary
+    if !(isWritten && table.isTied) { zero(0..<layers.lowerBound) }
+    zero((isWritten && !table.isTied ? table.matrixCount : layers.upperBound)..<all.upperBound)
+  }
+
   private func headBackward(
     _ batch: PackedBatch, _ head: HeadRows, coefficients: [Float], penalty: DivergencePenalty?,
-    dResidual: Matrix, gradient: UnsafeMutablePointer<Float>
+    dResidual: Matrix, _ gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool
   ) {
     let c = configuration
     let padded = coefficients + [Float](repeating: 0, count: head.rows - head.count)
@@ -143,7 +166,7 @@ public final class DecoderBackward {
       compute.headGradient(
         decoder.vocabularyHead(head), sums: head.sums, targets: head.targets,
         coefficients: padded, reference: reference, logits: decoder.headLogits(head),
-        into: dNormed, addingTo: dHead)
+        into: dNormed, addingTo: dHead, startsAtZero: startsAtZero)
     }
     if let penalty { penalty.withHead(rows: head.rows, run) } else { run(nil) }
     lastNormBackward(
@@ -172,7 +195,7 @@ public final class DecoderBackward {
 
   private func mlpBackward(
     _ index: Int, _ layer: LayerActivations, batch: PackedBatch, _ space: BackwardWorkspace,
-    _ dResidual: Matrix, _ gradient: UnsafeMutablePointer<Float>
+    _ dResidual: Matrix, _ gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool
   ) {
     let c = configuration
     let rows = batch.rowCount
@@ -187,7 +210,8 @@ public final class DecoderBackward {
       updatesBackward(.down, layer: index, dOutput, activation, dActivation, batch, gradient)
     }
     compute.swiGLUBackward(dActivation, inPlace: gateUp, activation: activation)
-    weightGradient(.down, layer: index, dOutput, activation, gradient)
+    weightGradient(
+      .down, layer: index, dOutput, activation, gradient, startsAtZero: startsAtZero)
     let middle = layer.middle.matrix(rows: rows, columns: c.hiddenSize)
     let normed = decoder.space.normed.matrix(rows: rows, columns: c.hiddenSize)
     compute.rmsNormAgain(
@@ -196,7 +220,7 @@ public final class DecoderBackward {
     let dNormed = space.dNormed.matrix(rows: rows, columns: c.hiddenSize)
     inputGradient(.gateUp, layer: index, gateUp, into: dNormed)
     updatesBackward(.gateUp, layer: index, gateUp, normed, dNormed, batch, gradient)
-    weightGradient(.gateUp, layer: index, gateUp, normed, gradient)
+    weightGradient(.gateUp, layer: index, gateUp, normed, gradient, startsAtZero: startsAtZero)
     normBackward(
       dNormed, input: middle, norm: table.layers[index].mlpNorm,
       inverseRMS: layer.mlpInverseRMS.base, dResidual, gradient)
@@ -205,7 +229,7 @@ public final class DecoderBackward {
   private func attentionBackward(
     _ index: Int, _ layer: LayerActivations, batch: PackedBatch, angles: RotaryAngles,
     input: Matrix, _ space: BackwardWorkspace, _ dResidual: Matrix,
-    _ gradient: UnsafeMutablePointer<Float>
+    _ gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool
   ) {
     let c = configuration
     let rows = batch.rowCount
@@ -218,7 +242,8 @@ public final class DecoderBackward {
     inputGradient(.attentionOutput, layer: index, dOutput, into: dAttended)
     updatesBackward(
       .attentionOutput, layer: index, dOutput, attended, dAttended, batch, gradient)
-    weightGradient(.attentionOutput, layer: index, dOutput, attended, gradient)
+    weightGradient(
+      .attentionOutput, layer: index, dOutput, attended, gradient, startsAtZero: startsAtZero)
     dFused.rows(batch.usedRowCount..<rows).zero()
     compute.attentionBackward(
       dAttended, fused: fused, heads: c.heads, families: batch.families,
@@ -236,7 +261,8 @@ public final class DecoderBackward {
     inputGradient(.queryKeyValue, layer: index, dFusedRounded, into: dNormed)
     updatesBackward(
       .queryKeyValue, layer: index, dFusedRounded, normed, dNormed, batch, gradient)
-    weightGradient(.queryKeyValue, layer: index, dFusedRounded, normed, gradient)
+    weightGradient(
+      .queryKeyValue, layer: index, dFusedRounded, normed, gradient, startsAtZero: startsAtZero)
     normBackward(
       dNormed, input: input, norm: offsets.attentionNorm,
       inverseRMS: layer.attentionInverseRMS.base, dResidual, gradient)
@@ -263,14 +289,15 @@ public final class DecoderBackward {
   /// Gradients of a projection's weight and bias, where they are trained.
   private func weightGradient(
     _ projection: Projection, layer: Int, _ dOutput: OperandMatrix, _ input: OperandMatrix,
-    _ gradient: UnsafeMutablePointer<Float>
+    _ gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool
   ) {
     guard trainsWeights else { return }
     let offsets = table.layers[layer][projection]
     compute.linearWeightGradient(
       dOutput, input,
       addingTo: Matrix(
-        base: gradient + offsets.weight, rows: dOutput.columns, columns: input.columns))
+        base: gradient + offsets.weight, rows: dOutput.columns, columns: input.columns),
+      startsAtZero: startsAtZero)
     if let bias = offsets.bias { compute.biasGradient(dOutput, addingTo: gradient + bias) }
   }
 
@@ -326,17 +353,17 @@ public final class DecoderBackward {
 /// The embedding's gradient of one group, finished for each token and then added once.
 ///
 /// A token's row takes what the head gives it, where the two are tied, and what each of its places
-/// gives it. What the row held before is set aside until then.
+/// gives it. What the row held before is set aside until then; of a gradient that starts at zero nothing is.
 private struct EmbeddingGradient {
   private let target: Matrix
   private let tokens: [Int32]
   private let touched: [Int32]
   private let before: FloatBuffer
 
-  init(_ target: Matrix, tokens: [Int32]) {
+  init(_ target: Matrix, tokens: [Int32], startsAtZero: Bool) {
     self.target = target
     self.tokens = tokens
-    touched = Array(Set(tokens)).sorted()
+    touched = startsAtZero ? [] : Array(Set(tokens)).sorted()
     before = FloatBuffer(count: touched.count * target.columns)
     for (index, token) in touched.enumerated() {
       let row = target.row(Int(token))

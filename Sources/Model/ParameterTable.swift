@@ -28,6 +28,8 @@ public struct ParameterTable: Sendable {
   public private(set) var matrixCount = 0
   /// Offsets of the layers' tensors.
   public private(set) var layers: [LayerOffsets] = []
+  /// Floats of the layers' matrices, gaps included.
+  private(set) var layerMatrices = 0..<0
   /// Offset of the embedding (V, C).
   public private(set) var embedding = 0
   /// Offset of the last norm's weight (C).
@@ -74,6 +76,7 @@ public struct ParameterTable: Sendable {
   private mutating func place(_ c: DecoderConfiguration) {
     let hidden = c.hiddenSize
     embedding = placeMatrices([("model.embed_tokens.weight", [c.vocabularySize, hidden])])
+    let firstMatrix = floatCount
     for layer in 0..<c.layerCount {
       let prefix = "model.layers.\(layer)."
       var offsets = LayerOffsets()
@@ -89,6 +92,7 @@ public struct ParameterTable: Sendable {
       offsets.projections[3] = place(.down, of: c, layer: layer)
       layers.append(offsets)
     }
+    layerMatrices = firstMatrix..<floatCount
     finalNorm = placeVectors([("model.norm.weight", [hidden])])
     switch c.head {
     case .vocabulary where c.tiesEmbeddings: head = embedding

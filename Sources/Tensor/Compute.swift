@@ -113,17 +113,21 @@ extension Compute {
   ///   - dy: gradient of the outputs (M, N); M a multiple of 32, padded with zero rows.
   ///   - x: inputs (M, K), of the type of dy.
   ///   - dw: gradient of the weights (N, K), added to.
+  ///   - startsAtZero: whether `dw` counts as zero, whatever it holds.
   public func linearWeightGradient(
-    _ dy: OperandMatrix, _ x: OperandMatrix, addingTo dw: Matrix
+    _ dy: OperandMatrix, _ x: OperandMatrix, addingTo dw: Matrix, startsAtZero: Bool = false
   ) {
     precondition(dy.rows == x.rows && dw.rows == dy.columns && dw.columns == x.columns)
     precondition(dy.precision == x.precision)
-    if dy.rows == 0 { return }
+    if dy.rows == 0 {
+      if startsAtZero { dw.zero() }
+      return
+    }
     let bytes = dy.precision.byteCount
     forEachRowPart(of: dw.rows) { part, thread in
       let shape = ProductShape(
         rows: part.count, columns: dw.columns, inner: dy.rows, transposesA: true,
-        accumulates: true, precision: dy.precision)
+        accumulates: !startsAtZero, precision: dy.precision)
       engines[thread].multiply(
         shape, dy.base + part.lowerBound * bytes, strideA: dy.columns, x.base,
         into: dw.row(part.lowerBound))

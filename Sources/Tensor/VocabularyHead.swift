@@ -198,10 +198,11 @@ extension Compute {
   ///     many at once of the others, which are computed again. Overwritten.
   ///   - dInputs: gradient of the rows (M, C), overwritten.
   ///   - dWeights: gradient of the weights (V, C), added to; nil if they stay as they are.
+  ///   - startsAtZero: whether `dWeights` counts as zero, whatever it holds.
   public func headGradient(
     _ head: VocabularyHead, sums: UnsafePointer<SoftmaxSums>, targets: [Int32],
     coefficients: [Float], reference: ReferenceHead?, logits: SlicedLogits,
-    into dInputs: Matrix, addingTo dWeights: Matrix?
+    into dInputs: Matrix, addingTo dWeights: Matrix?, startsAtZero: Bool = false
   ) {
     let rows = head.inputs.rows
     precondition(targets.count == rows && coefficients.count == rows && logits.rows == rows)
@@ -227,7 +228,7 @@ extension Compute {
         guard let dWeights else { return }
         let shape = ProductShape(
           rows: tokens.count, columns: head.inputs.columns, inner: rows, transposesA: true,
-          accumulates: true, precision: precision)
+          accumulates: !startsAtZero, precision: precision)
         engines[thread].multiply(
           shape, place, head.inputs.base, into: dWeights.row(tokens.lowerBound))
       }

@@ -12,14 +12,18 @@ extension RankWorker {
   ///     divergence coefficient.
   ///   - dropout: draws of the dropped inputs of the policy's adapter, nil to drop none.
   ///   - gradient: the gradient of what is trained, added to; nil for the losses alone.
+  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds.
   /// - Returns: one result a row, in order; dropped rows have a loss of 0.
   public func pairGradient(
     _ rows: [PairRow], objective: (Route) -> PairObjective, terms: GradientTerms = .all,
     reference: ReferenceRows? = nil, dropout: DropoutDraws? = nil,
-    addingTo gradient: UnsafeMutablePointer<Float>?
+    addingTo gradient: UnsafeMutablePointer<Float>?, startsAtZero: Bool = false
   ) -> [PairResult] {
     let kept = rows.filter { !$0.isDropped }
-    if kept.isEmpty { return rows.map { PairResult(index: $0.index, dropped: 1) } }
+    if kept.isEmpty {
+      if startsAtZero { zero(gradient) }
+      return rows.map { PairResult(index: $0.index, dropped: 1) }
+    }
     let batch = PackedBatch(kept.map(\.family), dropout: dropout)
     let penalty = reference.map {
       DivergencePenalty(
@@ -56,7 +60,7 @@ extension RankWorker {
     if let gradient {
       backward.backward(
         batch, coefficients: coefficients, penalty: terms.contains(.revkl) ? penalty : nil,
-        addingTo: gradient)
+        addingTo: gradient, startsAtZero: startsAtZero)
     }
     return results
   }

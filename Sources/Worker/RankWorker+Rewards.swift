@@ -67,11 +67,16 @@ extension RankWorker {
   /// - Parameters:
   ///   - rows: the group.
   ///   - gradient: the gradient of what is trained, added to; nil for the losses alone.
+  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds.
   /// - Returns: one result a row, in order.
   public func rewardGradient(
-    _ rows: [RewardRow], addingTo gradient: UnsafeMutablePointer<Float>?
+    _ rows: [RewardRow], addingTo gradient: UnsafeMutablePointer<Float>?,
+    startsAtZero: Bool = false
   ) -> [RewardResult] {
-    guard let head = policy.weights.configuration.scoreHead, !rows.isEmpty else { return [] }
+    guard let head = policy.weights.configuration.scoreHead, !rows.isEmpty else {
+      if startsAtZero { zero(gradient) }
+      return []
+    }
     let batch = PackedBatch(
       rows.map { PromptFamily(prompt: $0.prompt, completions: [$0.chosen, $0.rejected]) },
       scoredBy: head)
@@ -86,7 +91,8 @@ extension RankWorker {
         tokens: Double(row.chosen.count + row.rejected.count))
     }
     if let gradient {
-      backward.scoreBackward(batch, coefficients: coefficients, addingTo: gradient)
+      backward.scoreBackward(
+        batch, coefficients: coefficients, addingTo: gradient, startsAtZero: startsAtZero)
     }
     return results
   }

@@ -104,12 +104,16 @@ public final class RankWorker {
   ///   - rows: position in the step, prompt and completion.
   ///   - dropout: draws of the dropped inputs of the policy's adapter, nil to drop none.
   ///   - gradient: the gradient of what is trained, added to; nil for the log-probabilities alone.
+  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds.
   /// - Returns: one result a row, in order.
   public func completionGradient(
     _ rows: [(index: Int, prompt: [Int32], completion: [Int32])], dropout: DropoutDraws? = nil,
-    addingTo gradient: UnsafeMutablePointer<Float>?
+    addingTo gradient: UnsafeMutablePointer<Float>?, startsAtZero: Bool = false
   ) -> [CompletionResult] {
-    if rows.isEmpty { return [] }
+    if rows.isEmpty {
+      if startsAtZero { zero(gradient) }
+      return []
+    }
     let batch = PackedBatch(
       rows.map { PromptFamily(prompt: $0.prompt, completions: [$0.completion], row: $0.index) },
       dropout: dropout)
@@ -117,7 +121,7 @@ public final class RankWorker {
     if let gradient {
       backward.backward(
         batch, coefficients: [Float](repeating: -1, count: batch.targets.count),
-        addingTo: gradient)
+        addingTo: gradient, startsAtZero: startsAtZero)
     }
     return zip(rows, batch.sequences).map { row, tokens in
       CompletionResult(
@@ -125,6 +129,13 @@ public final class RankWorker {
         entropy: sum(statistics, tokens, \.entropy),
         correctTokens: correctCount(statistics, tokens), tokens: Double(tokens.count))
     }
+  }
+
+  /// Zeroes a gradient of what is trained, to which no row adds anything.
+  func zero(_ gradient: UnsafeMutablePointer<Float>?) {
+    compute.zero(
+      UnsafeMutableBufferPointer(
+        start: gradient, count: gradient == nil ? 0 : policy.weights.trainedFloatCount))
   }
 
   var backward: DecoderBackward {

@@ -131,6 +131,28 @@ private struct Check {
     expectEqual(bits(gradient(of: decoder, backward, first, coefficients.0)), bits(one))
   }
 
+  /// A gradient that counts as zero has the numbers of one that is, whatever its memory held.
+  @Test(arguments: TinySizes.all, Setting.oneThread)
+  func startingAtZero(_ sizes: TinySizes, _ setting: Setting) throws {
+    let model = try TinyModel(sizes)
+    // The second has nothing to predict: its head is not run.
+    for families in [
+      twoFamilies(below: sizes.vocabulary), [PromptFamily(prompt: [3, 1], completions: [])],
+    ] {
+      let batch = PackedBatch(families)
+      let coefficients = mixedCoefficients(batch.targets.count)
+      for precision in Precision.allCases {
+        let decoder = model.decoder(setting.compute(), precision)
+        let backward = DecoderBackward(decoder)
+        let zero = gradient(of: decoder, backward, batch, coefficients)
+        let held = garbage(model.table.parameters, count: model.table.floatCount)
+        let found = gradient(
+          of: decoder, backward, batch, coefficients, from: held, startsAtZero: true)
+        expectEqual(found, zero, "\(precision)")
+      }
+    }
+  }
+
   /// Rows that carry no coefficient change nothing, nor do coefficients of another sign cancel.
   @Test func gradientIsLinearInTheCoefficients() throws {
     let model = try TinyModel(.tied)

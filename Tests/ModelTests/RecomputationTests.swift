@@ -78,6 +78,13 @@ import Testing
     }
     #expect(found[0].contains { $0 != 0 })
     expectEqual(bits(found[1]), bits(found[0]))
+    // The same where the gradient counts as zero.
+    let decoder = Decoder(weights: weights, compute: Compute(threadCount: 1))
+    let held = [Float](repeating: .nan, count: weights.trainedFloatCount)
+    expectEqual(
+      gradient(
+        of: decoder, DecoderBackward(decoder), batch, coefficients, from: held, startsAtZero: true),
+      found[0])
     withExtendedLifetime(adapter) {}
   }
 

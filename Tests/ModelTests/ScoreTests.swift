@@ -138,15 +138,27 @@ private let families = [
     expectEqual(bits(both), bits(zip(one, other).map { $0 + $1 }))
   }
 
+  @Test(arguments: RewardSizes.all) func startingAtZero(_ reward: RewardSizes) throws {
+    let model = try TinyModel(reward.sizes)
+    let batch = PackedBatch(families, scoredBy: try reward.scoreHead())
+    let decoder = model.decoder(Compute(threadCount: 2))
+    let backward = DecoderBackward(decoder)
+    let held = garbage(model.table.parameters, count: model.table.floatCount)
+    expectEqual(
+      gradient(decoder, backward, batch, [1, -2, 3, -4, 5], from: held, startsAtZero: true),
+      gradient(decoder, backward, batch, [1, -2, 3, -4, 5]))
+  }
+
   private func gradient(
     _ decoder: Decoder, _ backward: DecoderBackward, _ batch: PackedBatch,
-    _ coefficients: [Double], from start: [Float]? = nil
+    _ coefficients: [Double], from start: [Float]? = nil, startsAtZero: Bool = false
   ) -> [Float] {
     _ = decoder.scores(batch, keepsActivations: true)
     var result = start ?? [Float](repeating: 0, count: decoder.weights.trainedFloatCount)
     result.withUnsafeMutableBufferPointer { buffer in
       guard let base = buffer.baseAddress else { return }
-      backward.scoreBackward(batch, coefficients: coefficients, addingTo: base)
+      backward.scoreBackward(
+        batch, coefficients: coefficients, addingTo: base, startsAtZero: startsAtZero)
     }
     return result
   }

@@ -167,14 +167,24 @@ func twoFamilies(below size: Int) -> [PromptFamily] {
 /// The gradient that a backward adds to `start`, zeros if none is given.
 func gradient(
   of decoder: Decoder, _ backward: DecoderBackward, _ batch: PackedBatch, _ coefficients: [Float],
-  from start: [Float]? = nil
+  from start: [Float]? = nil, startsAtZero: Bool = false
 ) -> [Float] {
   let count = decoder.weights.trainedFloatCount
   _ = decoder.forward(batch, keepsActivations: true)
   var result = start ?? [Float](repeating: 0, count: count)
   result.withUnsafeMutableBufferPointer { buffer in
     guard let base = buffer.baseAddress else { return }
-    backward.backward(batch, coefficients: coefficients, addingTo: base)
+    backward.backward(
+      batch, coefficients: coefficients, addingTo: base, startsAtZero: startsAtZero)
+  }
+  return result
+}
+
+/// Memory of a gradient that counts as zero: no number, but in the gaps, which are zero and stay zero.
+func garbage(_ parameters: [Parameter], count: Int) -> [Float] {
+  var result = [Float](repeating: 0, count: count)
+  for parameter in parameters {
+    for index in 0..<parameter.count { result[parameter.offset + index] = .nan }
   }
   return result
 }

@@ -90,6 +90,29 @@ struct RankWorkerTests {
     #expect(none.count == 2 && nothing.allSatisfy { $0 == 0 })
   }
 
+  /// Where nothing is added to a gradient that counts as zero, it becomes zero.
+  @Test func nothingAddedToZero() throws {
+    let tiny = try TinyWorker()
+    var dropped = tiny.rows(everyKind)[1]
+    dropped.isDropped = true
+    let buffer = FloatBuffer(count: tiny.table.floatCount)
+    func expectZero(_ add: () -> Void) {
+      for index in 0..<buffer.count { buffer.base[index] = .nan }
+      add()
+      #expect((0..<buffer.count).allSatisfy { buffer.base[$0] == 0 })
+    }
+    expectZero {
+      _ = tiny.worker.pairGradient(
+        [dropped], objective: settings, addingTo: buffer.base, startsAtZero: true)
+    }
+    expectZero {
+      _ = tiny.worker.completionGradient([], addingTo: buffer.base, startsAtZero: true)
+    }
+    expectZero {
+      _ = tiny.worker.rewardGradient([], addingTo: buffer.base, startsAtZero: true)
+    }
+  }
+
   @Test(arguments: [true, false])
   func aSecondGroupIsAddedInEveryBit(usesOneDNN: Bool) throws {
     let tiny = try TinyWorker(usesOneDNN: usesOneDNN)

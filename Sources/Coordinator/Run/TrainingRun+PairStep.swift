@@ -47,10 +47,11 @@ extension TrainingRun {
     communicator: borrowing Communicator
   ) throws -> [PairResult] {
     var own: [PairResult] = []
-    try sumGroups(groups.count, communicator: communicator) { group, gradient in
+    try sumGroups(groups.count, communicator: communicator) { group, gradient, startsAtZero in
       own += worker.pairGradient(
         groups[group].map { rows.rows[$0] }, objective: objective(for:), terms: terms,
-        reference: rows.references[group], dropout: dropout, addingTo: gradient)
+        reference: rows.references[group], dropout: dropout, addingTo: gradient,
+        startsAtZero: startsAtZero)
     }
     return try communicator.allGather(own).joined().sorted { $0.index < $1.index }
   }

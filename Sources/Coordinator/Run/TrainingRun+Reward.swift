@@ -18,8 +18,9 @@ extension TrainingRun {
       count: configuration.batch.groups)
     onPhase("policy")
     var own: [RewardResult] = []
-    try sumGroups(groups.count, communicator: communicator) { group, gradient in
-      own += worker.rewardGradient(groups[group].map { rows[$0] }, addingTo: gradient)
+    try sumGroups(groups.count, communicator: communicator) { group, gradient, startsAtZero in
+      own += worker.rewardGradient(
+        groups[group].map { rows[$0] }, addingTo: gradient, startsAtZero: startsAtZero)
     }
     outcome.rewards = try communicator.allGather(own).joined().sorted { $0.index < $1.index }
     return rows.count

@@ -76,9 +76,10 @@ extension TrainingRun {
       count: configuration.batch.groups)
     onPhase("policy")
     var own: [CompletionResult] = []
-    try sumGroups(groups.count, communicator: communicator) { group, gradient in
+    try sumGroups(groups.count, communicator: communicator) { group, gradient, startsAtZero in
       own += worker.completionGradient(
-        groups[group].map { rows[$0] }, dropout: dropout, addingTo: gradient)
+        groups[group].map { rows[$0] }, dropout: dropout, addingTo: gradient,
+        startsAtZero: startsAtZero)
     }
     let all = try communicator.allGather(own)
     outcome.completions = all.joined().sorted { $0.index < $1.index }
@@ -99,18 +100,26 @@ extension TrainingRun {
   ///
   /// One rank adds group after group to one gradient; several compute theirs apart and add them in
   /// the same order: the same bits.
+  /// - Parameters:
+  ///   - count: number of groups.
+  ///   - communicator: all ranks.
+  ///   - compute: adds a group's gradient to one, which may count as zero, whatever it holds.
+  /// - Throws: an error of MPI.
   func sumGroups(
     _ count: Int, communicator: borrowing Communicator,
-    _ compute: (_ group: Int, _ gradient: UnsafeMutablePointer<Float>) -> Void
+    _ compute:
+      (_ group: Int, _ gradient: UnsafeMutablePointer<Float>, _ startsAtZero: Bool) -> Void
   ) throws {
-    let gradient = memory.gradient
-    guard let base = gradient.baseAddress else { return }
-    stopwatch.measure(.policy) { worker.compute.zero(accumulator) }
+    guard let base = memory.gradient.baseAddress else { return }
+    if rankCount > 1 || count == 0 {
+      stopwatch.measure(.policy) { worker.compute.zero(accumulator) }
+    }
     for first in stride(from: 0, to: count, by: rankCount) {
       let wave = first..<min(count, first + rankCount)
       stopwatch.measure(.policy) {
-        if rankCount > 1 { worker.compute.zero(gradient) }
-        if first + rank < wave.upperBound { compute(first + rank, base) }
+        if first + rank < wave.upperBound {
+          compute(first + rank, base, rankCount > 1 || first == 0)
+        }
       }
       if rankCount == 1 { continue }
       try stopwatch.measure(.wait) { try communicator.barrier() }
