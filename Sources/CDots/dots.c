@@ -345,9 +345,6 @@ INLINE void multiplyDirectly(
       for (long k = start; k < end; k += lineNumbers) {
         const uint16_t *from =
             p->b + (transposesB ? column * strideB + k : k * strideB + column);
-        // As many bytes as are read; into the second-level cache, since 16 rows are needed at once,
-        // which is more than the first one holds.
-        for (int line = 0; line < vectors * side; line++, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
         __m512i right[side];
         if (transposesB) transposeLines(from, strideB, right);
         UNROLL for (int pair = 0; pair < side; pair++) UNROLL for (int v = 0; v < vectors; v++) {
@@ -355,6 +352,10 @@ INLINE void multiplyDirectly(
             right[pair] = interleave(from + 2 * pair * strideB + v * side, strideB);
           UNROLL for (int r = 0; r < rows; r++)
             addPair(&sums[r][v], p->a + r * strideA + k + 2 * pair, right[pair]);
+          // As many bytes as are read, one line at a time: a burst fills the queue of what is missing, and
+          // everything waits. Into the second-level cache: 16 rows are more than the first one holds.
+          _mm_prefetch(ahead, _MM_HINT_T1);
+          ahead += 64;
         }
       }
       UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {

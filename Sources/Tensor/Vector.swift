@@ -133,15 +133,21 @@ func exponential(_ x: Float) -> Float { exponential(Vector(repeating: x))[0] }
 /// x ← e^(x − shift); returns the sum, eight lanes in order, then their tree, then the tail.
 func exponentialsInPlace(_ x: Floats, shift: Float, count: Int) -> Float {
   var sums = Vector.zero
-  var tail: Float = 0
-  forEachVector(count) { index in
+  var index = 0
+  while index + vectorWidth <= count {
     let value = exponential(x.vector(index) - shift)
     x.store(value, index)
     sums += value
-  } tail: { index in
-    let value = exponential(x[index] - shift)
-    x[index] = value
-    tail += value
+    index += vectorWidth
+  }
+  // One vector for the tail: attention has one for most of its rows.
+  var last = Vector.zero
+  for lane in 0..<count - index { last[lane] = x[index + lane] }
+  let values = exponential(last - shift)
+  var tail: Float = 0
+  for lane in 0..<count - index {
+    x[index + lane] = values[lane]
+    tail += values[lane]
   }
   return sumOfLanes(sums) + tail
 }
