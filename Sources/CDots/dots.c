@@ -2,8 +2,8 @@
 // the instructions exist as C intrinsics only.
 //
 // The instruction reads the right operand as pairs of K by 16 columns. For few rows they are made in
-// registers, where they are used. For more, a panel of 32 columns is packed while the one before is
-// multiplied: the shuffles run beside the products. What is read next is fetched ahead, line after line,
+// registers, where they are used. For more, a piece of a panel of 32 columns is packed while the one before
+// is multiplied: the shuffles run beside the products. What is read next is fetched ahead, line after line,
 // since memory is what limits products of few rows.
 #include "dots.h"
 
@@ -15,9 +15,9 @@
 
 // Columns of a vector of sums; vectors of a panel, and where nothing is packed; rows of a block of sums.
 enum { side = 16, panelVectors = 2, directVectors = 4, mostRows = 8 };
-// A unit of packing is 4 pairs of K by 16 columns. A step multiplies 8 pairs: 4 units of two vectors.
-enum { unitPairs = 4, stepPairs = 8, stepUnits = 4 };
-// Rows of an operand stored (K, N) that are fetched before they are packed.
+// A unit of packing is 4 pairs of K by 16 columns. A step multiplies 8 pairs.
+enum { unitPairs = 4, stepPairs = 8 };
+// Rows of an operand stored (K, N), or of an A stored (K, M), that are fetched before they are packed.
 enum { rowsAhead = 32 };
 // A cache line of each of 16 rows; rows this far apart (4 KB) all have their place in one set of the
 // first-level cache, so that a line has to be used when it is read. Rows this near have theirs in different ones.
@@ -33,8 +33,9 @@ static long least(long a, long b) { return a < b ? a : b; }
 // The order of sums of oneDNN's brg kernels: a deep sum is cut, and each cut's sum added to those before.
 static long cutDepth(long inner) { return inner > 1024 ? 1024 : least(inner, 512); }
 
-// Numbers of A that are read for every panel, from a cache: the second-level one if that has room for
-// enough rows, else the last-level one.
+// Numbers of A that are read for every panel: half a megabyte, for which the second-level cache has room,
+// if that is 200 rows or more; else five megabytes, from the last-level cache. A packed A is dense: one
+// megabyte was best (docs/decisions/0006-dots.md).
 static long leftNumbers(const sail_dot_product *p) {
   if (p->transposesA) return 1 << 19;
   return p->inner <= 1024 ? 1 << 18 : 5 << 19;
@@ -44,6 +45,7 @@ static long leftNumbers(const sail_dot_product *p) {
 static long chunkCount(const sail_dot_product *p) {
   return (p->rows * p->inner + leftNumbers(p) - 1) / leftNumbers(p);
 }
+static size_t resultBytes(const sail_dot_product *p) { return p->roundsResult ? 2 : 4; }
 static sail_dot_product chunkOf(const sail_dot_product *p, long chunk) {
   const long count = chunkCount(p), unit = p->transposesA ? lineNumbers : 1;
   const long units = (p->rows + unit - 1) / unit;
@@ -51,7 +53,7 @@ static sail_dot_product chunkOf(const sail_dot_product *p, long chunk) {
   sail_dot_product part = *p;
   part.rows = least(p->rows, units * (chunk + 1) / count * unit) - row;
   part.a += p->transposesA ? row : row * p->strideA;
-  part.c = (char *)p->c + row * p->strideC * (p->roundsResult ? 2 : 4);
+  part.c = (char *)p->c + row * p->strideC * resultBytes(p);
   return part;
 }
 
@@ -74,7 +76,8 @@ static long leftPairs(const sail_dot_product *p) {
 }
 
 size_t sail_dots_scratch(const sail_dot_product *p) {
-  // None of the chunks has more lines of rows than this.
+  if (p->rows <= 0) return 0;
+  // None of the chunks has more rows than this.
   sail_dot_product most = *p;
   most.rows = least(p->rows, p->rows / chunkCount(p) + 2 * lineNumbers);
   return (size_t)(2 * panelPairs(p) + linesPairs() + partialSums(&most) + leftPairs(&most)) * 4;
@@ -187,8 +190,10 @@ INLINE void packColumns(Piece *n, uint32_t *to, long toStride) {
   const sail_dot_product *p = n->product;
   const long k = n->start + 2 * n->pair;
   const uint16_t *from = p->b + n->column + n->vector * side;
-  for (int row = 0; row < 4; row++) {
-    long after = k + rowsAhead + 4 * n->vector + row;
+  // As many lines as a unit has of its own.
+  const long lines = 2 * unitPairs / n->vectors;
+  for (long row = 0; row < lines; row++) {
+    long after = k + rowsAhead + lines * n->vector + row;
     const uint16_t *line = from;
     if (after >= p->inner) {
       after -= p->inner;
@@ -254,7 +259,7 @@ INLINE void addPair(__m512 *sums, const uint16_t *left, __m512i right) {
 }
 
 INLINE char *resultAt(const sail_dot_product *p, long place) {
-  return (char *)p->c + place * (p->roundsResult ? 2 : 4);
+  return (char *)p->c + place * resultBytes(p);
 }
 
 INLINE void store(__m512 sums, const sail_dot_product *p, long place) {

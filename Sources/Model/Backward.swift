@@ -56,7 +56,8 @@ public final class DecoderBackward {
   ///   - coefficients: c, one for each of `batch.targets`.
   ///   - penalty: adds ∂/∂w Σ κ · KL(π_ref ‖ π) at the predictions; nil for none.
   ///   - gradient: as many floats as what is trained, added to.
-  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds.
+  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds; but the gaps of the table,
+  ///     which stay as they are, have to be zero.
   public func backward(
     _ batch: PackedBatch, coefficients: [Float], penalty: DivergencePenalty? = nil,
     addingTo gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool = false
@@ -76,7 +77,8 @@ public final class DecoderBackward {
   ///   - batch: the batch of the last forward, which kept its activations.
   ///   - coefficients: c, one for each of `batch.scoreRows`.
   ///   - gradient: as many floats as what is trained, added to.
-  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds.
+  ///   - startsAtZero: whether `gradient` counts as zero, whatever it holds; but the gaps of the table,
+  ///     which stay as they are, have to be zero.
   public func scoreBackward(
     _ batch: PackedBatch, coefficients: [Double],
     addingTo gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool = false
@@ -135,20 +137,20 @@ public final class DecoderBackward {
 
   /// Zeroes a gradient but for the matrices whose gradients are each written at once.
   private func zeroWhatIsAddedTo(_ gradient: UnsafeMutablePointer<Float>, writesHead: Bool) {
-    let all = 0..<decoder.weights.trainedFloatCount
+    let end = decoder.weights.trainedFloatCount
     func zero(_ range: Range<Int>) {
       compute.zero(
         UnsafeMutableBufferPointer(start: gradient + range.lowerBound, count: range.count))
     }
     guard trainsWeights else {
-      zero(all)
+      zero(0..<end)
       return
     }
     let layers = table.layerMatrices
     // The embedding is in front of the layers' matrices; a head of its own, and the vectors, are behind.
-    let isWritten = writesHead && configuration.head == .vocabulary
-    if !(isWritten && table.isTied) { zero(0..<layers.lowerBound) }
-    zero((isWritten && !table.isTied ? table.matrixCount : layers.upperBound)..<all.upperBound)
+    let isHeadWritten = writesHead && configuration.head == .vocabulary
+    if !(isHeadWritten && table.isTied) { zero(0..<layers.lowerBound) }
+    zero((isHeadWritten && !table.isTied ? table.matrixCount : layers.upperBound)..<end)
   }
 
   private func headBackward(

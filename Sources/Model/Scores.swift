@@ -7,7 +7,7 @@ extension Decoder {
   /// nothing but the row.
   /// - Parameters:
   ///   - batch: sequences packed for this head, all token ids in 0..<V.
-  ///   - keepsActivations: keeps what ``DecoderBackward/scoreBackward(_:coefficients:addingTo:)`` needs.
+  ///   - keepsActivations: keeps what ``DecoderBackward/scoreBackward(_:coefficients:addingTo:startsAtZero:)`` needs.
   /// - Returns: one score for each of `batch.scoreRows`.
   public func scores(_ batch: PackedBatch, keepsActivations: Bool) -> [Double] {
     guard case .score(let score) = configuration.head else {

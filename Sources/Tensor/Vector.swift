@@ -140,6 +140,7 @@ func exponentialsInPlace(_ x: Floats, shift: Float, count: Int) -> Float {
     sums += value
     index += vectorWidth
   }
+  if index == count { return sumOfLanes(sums) }
   // One vector for the tail: attention has one for most of its rows.
   var last = Vector.zero
   for lane in 0..<count - index { last[lane] = x[index + lane] }

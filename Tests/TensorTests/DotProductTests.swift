@@ -41,6 +41,8 @@ struct DotProductTests {
     (1, 16, 32), (1, 64, 64), (2, 80, 96), (3, 128, 544), (4, 48, 1024), (5, 64, 2144), (7, 16, 32),
     (8, 96, 1056), (9, 16, 32), (9, 48, 64), (15, 80, 96), (17, 32, 544), (24, 112, 1024),
     (33, 64, 1120), (40, 48, 2048), (70, 272, 2144),
+    // A in parts.
+    (300, 48, 1024), (300, 48, 2144),
   ]
 
   /// Every element is its sum, and in every bit what oneDNN computes: products of other kinds go there.
@@ -120,7 +122,9 @@ struct DotProductTests {
   }
 
   /// A stored (K, M), with other columns beside it, gives the bits of A stored (M, K).
-  @Test(arguments: sizes, [false, true])
+  ///
+  /// In the last size more parts than A has lines of rows.
+  @Test(arguments: sizes + [(45, 16, 65536)], [false, true])
   func transposedLeftOperands(
     _ size: (rows: Int, columns: Int, inner: Int), transposesB: Bool
   ) throws {
@@ -150,7 +154,7 @@ struct DotProductTests {
   }
 
   /// What is added to an element is its whole product, at once.
-  @Test(arguments: [1, 8, 19, 64], [false, true])
+  @Test(arguments: [1, 8, 19, 64, 300], [false, true])
   func additions(rows: Int, transposesA: Bool) throws {
     let dots = try #require(DotProducts())
     for inner in [64, 1024, 2144] {
@@ -175,6 +179,17 @@ struct DotProductTests {
         }
       }
     }
+  }
+
+  /// No rows need no scratch and leave everything as it is.
+  @Test(arguments: [false, true]) func noRows(transposesA: Bool) throws {
+    let dots = try #require(DotProducts())
+    let c = FloatBuffer(count: 16)
+    let b = try Self.operand(32 * 16, seed: 9)
+    var shape = ProductShape(rows: 0, columns: 16, inner: 32, precision: .bf16)
+    shape.transposesA = transposesA
+    dots.multiply(shape, b.base, strideA: 32, b.base, into: c.base, strideC: 16)
+    #expect((0..<16).allSatisfy { c.base[$0] == 0 })
   }
 
   /// Where oneDNN multiplies bf16 with the same instructions, these kernels agree with it and are used.

@@ -71,10 +71,11 @@ private struct Shape: Sendable {
       let x = Table(rows: rows, columns: shape.inner, seed: 7).rounded(precision)
       let old = Table(rows: shape.outer, columns: shape.inner, seed: 8)
       let dw = Operand(old)
-      let product = Operand(rows: shape.outer, columns: shape.inner, filledWith: 0)
+      let product = Operand(rows: shape.outer, columns: shape.inner, filledWith: .nan)
       let (dyOperand, xOperand) = (Operand(dy, precision), Operand(x, precision))
       compute.linearWeightGradient(dyOperand.operand, xOperand.operand, addingTo: dw.matrix)
-      compute.linearWeightGradient(dyOperand.operand, xOperand.operand, addingTo: product.matrix)
+      compute.linearWeightGradient(
+        dyOperand.operand, xOperand.operand, addingTo: product.matrix, startsAtZero: true)
       expectClose(dw, sum(old, Reference.weightGradient(dy, x)), "\(shape)")
       let sums = zip(old.values, product.floats).map { (Float($0) + $1).bitPattern }
       expectEqual(dw.bits, sums, "\(shape): not the product, then one addition")
@@ -95,9 +96,10 @@ private struct Shape: Sendable {
       let x = Operand(Table(rows: rows, columns: inner, seed: 62), precision)
       let old = Table(rows: outer, columns: inner, seed: 63, deviation: 30)
       let dw = Operand(old)
-      let product = Operand(rows: outer, columns: inner, filledWith: 0)
+      let product = Operand(rows: outer, columns: inner, filledWith: .nan)
       compute.linearWeightGradient(dy.operand, x.operand, addingTo: dw.matrix)
-      compute.linearWeightGradient(dy.operand, x.operand, addingTo: product.matrix)
+      compute.linearWeightGradient(
+        dy.operand, x.operand, addingTo: product.matrix, startsAtZero: true)
       let sums = zip(old.values, product.floats).map { (Float($0) + $1).bitPattern }
       expectEqual(dw.bits, sums, "\(rows) rows, \(outer) × \(inner)")
     }

@@ -23,9 +23,12 @@ struct ProductInvarianceTests {
       shapes.append(ProductShape(rows: 8, columns: width, inner: other, accumulates: true))
       for inner in [32, 64, 4096] {
         for rows in [1, 5, 16, 24, 48, other] {
-          shapes.append(
-            ProductShape(
-              rows: rows, columns: width, inner: inner, transposesA: true, accumulates: true))
+          for accumulates in [false, true] {
+            shapes.append(
+              ProductShape(
+                rows: rows, columns: width, inner: inner, transposesA: true,
+                accumulates: accumulates))
+          }
         }
       }
     }
@@ -66,9 +69,12 @@ struct ProductInvarianceTests {
         ]
       }
       for rows in [32, 288] {
-        shapes.append(
-          ProductShape(
-            rows: tokens, columns: width, inner: rows, transposesA: true, accumulates: true))
+        for accumulates in [false, true] {
+          shapes.append(
+            ProductShape(
+              rows: tokens, columns: width, inner: rows, transposesA: true,
+              accumulates: accumulates))
+        }
       }
     }
     expectInvariant(shapes, precision, results: [.f32])

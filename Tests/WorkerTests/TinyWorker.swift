@@ -62,7 +62,7 @@ final class TinyWorker {
     return rows
   }
 
-  /// Results and gradient of groups, added one behind the other.
+  /// Results and gradient of groups, added one behind the other; the first starts at zero.
   ///
   /// With `hasPenalty` the reference's rows come along, for routes with a divergence coefficient.
   func gradient(
@@ -70,11 +70,15 @@ final class TinyWorker {
     hasPenalty: Bool = false
   ) -> (results: [PairResult], gradient: [Float]) {
     let buffer = FloatBuffer(count: table.floatCount)
+    for parameter in table.parameters {
+      for index in 0..<parameter.count { buffer.base[parameter.offset + index] = .nan }
+    }
     var results: [PairResult] = []
-    for group in groups {
+    for (index, group) in groups.enumerated() {
       results += worker.pairGradient(
         group, objective: objective, terms: terms,
-        reference: hasPenalty ? referenceRows(group) : nil, addingTo: buffer.base)
+        reference: hasPenalty ? referenceRows(group) : nil, addingTo: buffer.base,
+        startsAtZero: index == 0)
     }
     return (results, Array(UnsafeBufferPointer(start: buffer.base, count: buffer.count)))
   }

@@ -16,8 +16,8 @@ typedef struct {
   int accumulates;
   /// C is bf16.
   int roundsResult;
-  /// What is read soon, as much of it as B has: fetched meanwhile by products of few rows. Null: the next
-  /// rows of B are.
+  /// What is read soon, as much of it as B has: fetched meanwhile by products of few rows. Null: of a B
+  /// stored (N, K) the next rows are.
   const void *ahead;
 } sail_dot_product;
 

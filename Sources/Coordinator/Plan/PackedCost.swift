@@ -63,8 +63,10 @@ struct PackedCost {
       group += 2 * speeds.seconds(.inputGradient, weights: Double(adapter), rows: rows)
     } else {
       operations += 2 * body * step.packed + 2 * head * step.predictions
-      // Each group reads and writes the whole gradient.
-      let traffic = 8 * (body + head)
+      // Each group writes the whole gradient; a rank's later ones, where they are added there, read it too.
+      let writing = 4 * (body + head)
+      let isAdded = step.rankCount == 1 && step.groups > 0
+      let traffic = isAdded ? writing * (2 - 1 / Double(step.groups)) : writing
       bytes = traffic * Double(step.groups)
       group +=
         speeds.seconds(.weightGradient, weights: body, rows: rows)

@@ -118,11 +118,11 @@ struct StepPlan {
     let contributions = Double(step.groups) * bytes
     let ranks = Double(step.rankCount)
     let nodes = Double(nodeCount)
-    // A rank reads its slice of every group's gradient; each rank first zeroes its own.
+    // A rank clears its sum and reads its slice of every group's gradient.
     let rate = speeds.ceilings.sumRate ?? 0.7 * speeds.bandwidth(.triad) * Double(step.ranksOnNode)
     var seconds = contributions / nodes / rate
-    seconds += Double(step.waves) * bytes / speeds.bandwidth(.triad)
-    var moved = contributions + Double(step.waves) * ranks * bytes
+    seconds += bytes / ranks / speeds.bandwidth(.triad)
+    var moved = contributions + bytes
     if nodeCount > 1 {
       let crossing = contributions * (nodes - 1) / nodes + bytes * (nodes - 1)
       seconds += crossing / nodes / StepPlan.networkRate
@@ -132,16 +132,16 @@ struct StepPlan {
     phases.append(Phase(name: "sum of gradients", bytes: moved, seconds: seconds))
   }
 
-  /// Clearing, norm and update of this rank's slice.
+  /// Norm and update of this rank's slice.
   private mutating func addOptimizer(
     _ configuration: RunConfiguration, _ models: PlannedModels, _ step: PlannedStep,
     _ speeds: Speeds
   ) {
-    // Cleared once; read for the norm; then gradient and state are read, state and weights written.
+    // Read for the norm; then gradient and state are read, state and weights written.
     let copy = speeds.precision == .bf16 ? 2.0 : 0
     let bytes =
       Double(models.trainedFloats)
-      * (4 + 4 + 4 + 8 + 2 * configuration.optimizer.stateBytes + copy)
+      * (4 + 4 + 8 + 2 * configuration.optimizer.stateBytes + copy)
     phases.append(
       Phase(
         name: "optimizer", bytes: bytes,
