@@ -68,7 +68,9 @@ class Sail:
 
         def is_enough() -> bool:
             count = len(step_lines(metrics))
-            seen.extend(time.monotonic() for _ in range(len(seen), count))
+            if count > len(seen):
+                written = time.monotonic() - (time.time() - metrics.stat().st_mtime)
+                seen.extend(written for _ in range(len(seen), count))
             return count > step_count
 
         start = run_until(command, self.work / f"{name}.log", is_enough, self.environment())
