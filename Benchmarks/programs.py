@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 # Between two looks at what a program wrote. It has all CPUs: each look stops one of its threads, and the others wait for
-# that one. Every 5 ms that was 6 % of a training step.
+# that one. Every 5 ms that was about 5 % of a training step.
 LOOK_SECONDS = 0.2
 
 
