@@ -82,6 +82,9 @@ import Testing
     let sum = try #require(two.phases.first { $0.name == "sum of gradients" })
     // Four groups' gradients are read, and each rank clears its part of the sum.
     #expect(sum.bytes == 463_987_712 * 4 * (4 + 1))
+    // One rank writes a gradient of four groups and adds three to it; two write four.
+    #expect(one.phases[2].bytes == 4 * (308_281_344 + 155_582_464) * (4 + 3))
+    #expect(two.phases[2].bytes == 4 * (308_281_344 + 155_582_464) * 4)
     // Two ranks of one thread do as much as one of two.
     #expect(abs(two.phases[1].seconds / one.phases[1].seconds - 1) < 1e-9)
     let far = try Self.plan(ranks: 2, nodes: 2)

@@ -171,13 +171,12 @@ struct DotProductTests {
       for index in 0..<sum.count { sum.base[index] = 3 / Float(index + 1) }
       shape.accumulates = true
       dots.multiply(shape, a.base, strideA: strideA, b.base, into: sum.base, strideC: width)
-      for row in 0..<rows {
-        for column in 0..<width {
-          let before = 3 / Float(row * width + column + 1)
-          let expected = column < columns ? before + product.base[row * columns + column] : before
-          #expect(sum.base[row * width + column] == expected, "\(inner) \(row) \(column)")
-        }
+      let expected = (0..<sum.count).map { index in
+        let (row, column) = index.quotientAndRemainder(dividingBy: width)
+        let added = column < columns ? product.base[row * columns + column] : 0
+        return 3 / Float(index + 1) + added
       }
+      expectEqual((0..<sum.count).map { sum.base[$0] }, expected, "\(inner)")
     }
   }
 

@@ -63,15 +63,13 @@ struct PackedCost {
       group += 2 * speeds.seconds(.inputGradient, weights: Double(adapter), rows: rows)
     } else {
       operations += 2 * body * step.packed + 2 * head * step.predictions
-      // Each group writes the whole gradient; a rank's later ones, where they are added there, read it too.
-      let writing = 4 * (body + head)
-      let isAdded = step.rankCount == 1 && step.groups > 0
-      let traffic = isAdded ? writing * (2 - 1 / Double(step.groups)) : writing
-      bytes = traffic * Double(step.groups)
+      // Each group writes the whole gradient; one rank reads it for all but the first, which it adds there.
+      let additions = step.rankCount == 1 ? step.groups - 1 : 0
+      bytes = 4 * (body + head) * Double(step.groups + additions)
       group +=
         speeds.seconds(.weightGradient, weights: body, rows: rows)
         + speeds.seconds(.weightGradient, weights: head, rows: predictions)
-        + traffic / speeds.bandwidth(.triad)
+        + bytes / Double(step.groups) / speeds.bandwidth(.triad)
     }
     return StepPlan.Phase(
       name: "", operations: operations, bytes: bytes, seconds: Double(step.waves) * group)
