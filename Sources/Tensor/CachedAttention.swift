@@ -55,7 +55,7 @@ extension Compute {
     let bytes = precision.byteCount
     pool.forEachPart(of: fused.rows * heads.keyValueCount) { part, thread in
       let engine = engines[thread]
-      let multiple = engine.hasAnyShape(precision, size: size) ? 32 : CachedKeys.multiple
+      let multiple = engine.hasAnyShape(size: size) ? 32 : CachedKeys.multiple
       for task in part {
         let (row, keyValueHead) = task.quotientAndRemainder(dividingBy: heads.keyValueCount)
         let cache = caches[row]

@@ -19,7 +19,7 @@ public final class Compute {
   /// Scratch of an operation that all threads work on.
   let sharedScratch = Scratch()
   /// Which kernels do the products, for logs: "oneDNN brg", the same with ", bf16 on AMX tiles" or
-  /// ", bf16 on AVX-512 dot products", or "OpenBLAS <core>".
+  /// ", f32 and bf16 on AVX-512", or "OpenBLAS <core>".
   public let kernelName: String
   /// Whether rows of products don't depend on their neighbours: oneDNN's `brg` kernels.
   public let isInvariant: Bool

@@ -19,9 +19,9 @@ struct ProductShape: Hashable {
 
 /// The matrix products of one thread.
 ///
-/// The rule which kernels do a product: bf16 on our own tiles where the CPU has AMX, on our own dot
-/// products where it has AVX-512's and the product is of their kind; oneDNN where it picks a `brg` kernel;
-/// else OpenBLAS, in f32 on operands widened for it. It depends on CPU, type and shape only, never on a
+/// The rule which kernels do a product: bf16 on our own tiles where the CPU has AMX; bf16 and f32 on our own
+/// kernels where it has AVX-512 for bf16 and the product is of their kind; oneDNN where it picks a `brg`
+/// kernel; else OpenBLAS, in f32 on operands widened for it. It depends on CPU, type and shape only, never on a
 /// timing. But for OpenBLAS a row of C does not depend on the other rows
 /// (docs/decisions/0001-foundations.md); there it may, so callers cut work for it into parts of fixed
 /// size.
@@ -49,10 +49,10 @@ final class ProductEngine {
     #endif
   }
 
-  /// Our own kernels of bf16 products, for logs; nil if there are none.
+  /// Our own kernels, for logs; nil if there are none.
   var ownKernels: String? {
     if tiles != nil { return "bf16 on AMX tiles" }
-    return dots == nil ? nil : "bf16 on AVX-512 dot products"
+    return dots == nil ? nil : "f32 and bf16 on AVX-512"
   }
 
   /// Whether bf16 operands run at the speed of this CPU's bf16 instructions.
@@ -81,8 +81,8 @@ final class ProductEngine {
 
   /// Whether attention's products of heads of this size may have any number of keys: a library makes
   /// a kernel for each.
-  func hasAnyShape(_ precision: Precision, size: Int) -> Bool {
-    precision == .bf16 && dots != nil && size % 32 == 0
+  func hasAnyShape(size: Int) -> Bool {
+    dots != nil && size % 32 == 0
   }
 
   /// Computes one product of matrices with the shape's dimensions and types.

@@ -24,52 +24,64 @@ struct DotProductTests {
     deinit { munmap(start, byteCount) }
   }
 
-  /// Numbers of bf16 in about ±1, keyed by place.
-  private static func operand(_ count: Int, seed: UInt64) throws -> Fenced {
-    let memory = try Fenced(bytes: 2 * count)
-    let numbers = memory.base.bindMemory(to: UInt16.self, capacity: count)
+  /// Numbers in about ±1, keyed by place.
+  private static func operand(_ count: Int, seed: UInt64, _ precision: Precision) throws -> Fenced {
+    let memory = try Fenced(bytes: precision.byteCount * count)
     var state = seed
-    for index in 0..<count {
+    let numbers = (0..<count).map { _ -> Float in
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      numbers[index] = UInt16(
-        (Float(Int32(truncatingIfNeeded: state >> 32)) / 0x1p31).bitPattern >> 16)
+      return Float(Int32(truncatingIfNeeded: state >> 32)) / 0x1p31
     }
+    storeRounded(numbers, to: memory.base, precision, count: count)
     return memory
+  }
+
+  /// Numbers of operands.
+  private static func floats(_ memory: Fenced, count: Int, _ precision: Precision) -> [Float] {
+    [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+      if let base = buffer.baseAddress {
+        loadWidened(memory.base, precision, into: base, count: count)
+      }
+      initialized = count
+    }
   }
 
   private static let sizes = [
     (1, 16, 32), (1, 64, 64), (2, 80, 96), (3, 128, 544), (4, 48, 1024), (5, 64, 2144), (7, 16, 32),
     (8, 96, 1056), (9, 16, 32), (9, 48, 64), (15, 80, 96), (17, 32, 544), (24, 112, 1024),
     (33, 64, 1120), (40, 48, 2048), (70, 272, 2144),
-    // A in parts.
-    (300, 48, 1024), (300, 48, 2144),
+    // A in parts: of f32, of bf16, of either stored (K, M), of f32 again.
+    (300, 48, 512), (300, 48, 1024), (300, 48, 2144), (650, 48, 2144),
+  ]
+
+  private static let kinds: [(precision: Precision, transposesB: Bool)] = [
+    (.f32, false), (.f32, true), (.bf16, false), (.bf16, true),
   ]
 
   /// Every element is its sum, and in every bit what oneDNN computes: products of other kinds go there.
-  @Test(arguments: sizes, [false, true])
+  @Test(arguments: sizes, kinds)
   func elementsAreThoseOfOneDNN(
-    _ size: (rows: Int, columns: Int, inner: Int), transposesB: Bool
+    _ size: (rows: Int, columns: Int, inner: Int), _ kind: (precision: Precision, transposesB: Bool)
   ) throws {
     let (rows, columns, inner) = size
+    let (precision, transposesB) = kind
     var shape = ProductShape(
-      rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: .bf16)
+      rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: precision)
     try #require(DotProducts.multiply(shape))
-    let a = try Self.operand(rows * inner, seed: 1)
-    let b = try Self.operand(inner * columns, seed: 2)
+    let a = try Self.operand(rows * inner, seed: 1, precision)
+    let b = try Self.operand(inner * columns, seed: 2, precision)
     let c = try Fenced(bytes: 4 * rows * columns)
     let dots = try #require(DotProducts())
     dots.multiply(shape, a.base, strideA: inner, b.base, into: c.base, strideC: columns)
 
     let found = c.base.assumingMemoryBound(to: Float.self)
-    let (left, right) = (
-      a.base.assumingMemoryBound(to: UInt16.self), b.base.assumingMemoryBound(to: UInt16.self)
-    )
-    func number(_ bits: UInt16) -> Double { Double(Float(bitPattern: UInt32(bits) << 16)) }
+    let left = Self.floats(a, count: rows * inner, precision)
+    let right = Self.floats(b, count: inner * columns, precision)
     for row in stride(from: 0, to: rows, by: max(1, rows / 9)) {
       for column in 0..<columns {
         let terms = (0..<inner).map {
-          number(left[row * inner + $0])
-            * number(right[transposesB ? column * inner + $0 : $0 * columns + column])
+          Double(left[row * inner + $0])
+            * Double(right[transposesB ? column * inner + $0 : $0 * columns + column])
         }
         let size = terms.reduce(0) { $0 + abs($1) }
         let error = abs(Double(found[row * columns + column]) - terms.reduce(0, +))
@@ -78,7 +90,7 @@ struct DotProductTests {
     }
 
     let library = ProductEngine(usesOneDNN: true, usesOwnKernels: false)
-    if library.multipliesBF16 {
+    if precision == .f32 || library.multipliesBF16 {
       let expected = FloatBuffer(count: rows * columns)
       library.multiply(shape, a.base, b.base, into: expected.base)
       #expect(memcmp(expected.base, found, 4 * rows * columns) == 0)
@@ -93,14 +105,18 @@ struct DotProductTests {
   }
 
   /// A row alone has the bits that it has among others; a wider A, a C whose other columns stay.
-  @Test(arguments: [false, true], [1024, 2048, 1120, 65536])
-  func partsAreThoseOfTheWhole(transposesB: Bool, inner: Int) throws {
+  @Test(arguments: kinds, [1024, 2048, 1120, 65536])
+  func partsAreThoseOfTheWhole(
+    _ kind: (precision: Precision, transposesB: Bool), inner: Int
+  ) throws {
     let (rows, columns, extra) = (45, 96, 7)
+    let precision = kind.precision
     var shape = ProductShape(
-      rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: .bf16)
+      rows: rows, columns: columns, inner: inner, transposesB: kind.transposesB,
+      precision: precision)
     let (widthA, widthC) = (inner + extra, columns + extra)
-    let a = try Self.operand(rows * widthA, seed: 3)
-    let b = try Self.operand(inner * columns, seed: 4)
+    let a = try Self.operand(rows * widthA, seed: 3, precision)
+    let b = try Self.operand(inner * columns, seed: 4, precision)
     let whole = FloatBuffer(count: rows * widthC)
     for index in 0..<whole.count { whole.base[index] = 0.5 }
     let dots = try #require(DotProducts())
@@ -109,7 +125,8 @@ struct DotProductTests {
       shape.rows = count
       let part = FloatBuffer(count: count * columns)
       dots.multiply(
-        shape, a.base + 2 * first * widthA, strideA: widthA, b.base, into: part.base,
+        shape, a.base + precision.byteCount * first * widthA, strideA: widthA, b.base,
+        into: part.base,
         strideC: columns, fetching: b.base)
       for row in 0..<count {
         let line = whole.base + (first + row) * widthC
@@ -124,24 +141,26 @@ struct DotProductTests {
   /// A stored (K, M), with other columns beside it, gives the bits of A stored (M, K).
   ///
   /// In the last size more parts than A has lines of rows.
-  @Test(arguments: sizes + [(45, 16, 65536)], [false, true])
+  @Test(arguments: sizes + [(45, 16, 65536)], kinds)
   func transposedLeftOperands(
-    _ size: (rows: Int, columns: Int, inner: Int), transposesB: Bool
+    _ size: (rows: Int, columns: Int, inner: Int), _ kind: (precision: Precision, transposesB: Bool)
   ) throws {
     let (rows, columns, inner) = size
+    let (precision, transposesB) = kind
     let (width, first) = (rows + 5, 3)
-    let a = try Self.operand(rows * inner, seed: 5)
-    let b = try Self.operand(inner * columns, seed: 6)
+    let a = try Self.operand(rows * inner, seed: 5, precision)
+    let b = try Self.operand(inner * columns, seed: 6, precision)
     // The last stored row ends with the matrix, at the page that cannot be read.
-    let memory = try Fenced(bytes: 2 * (inner * width - width + first + rows))
-    let (plain, turned) = (
-      a.base.assumingMemoryBound(to: UInt16.self), memory.base.assumingMemoryBound(to: UInt16.self)
-    )
+    let bytes = precision.byteCount
+    let turned = try Fenced(bytes: bytes * (inner * width - width + first + rows))
+    let plain = Self.floats(a, count: rows * inner, precision)
     for k in 0..<inner {
-      for row in 0..<rows { turned[k * width + first + row] = plain[row * inner + k] }
+      let column = (0..<rows).map { plain[$0 * inner + k] }
+      storeRounded(
+        column, to: turned.base + bytes * (k * width + first), precision, count: rows)
     }
     var shape = ProductShape(
-      rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: .bf16)
+      rows: rows, columns: columns, inner: inner, transposesB: transposesB, precision: precision)
     let dots = try #require(DotProducts())
     let expected = FloatBuffer(count: rows * columns)
     dots.multiply(
@@ -149,20 +168,22 @@ struct DotProductTests {
     shape.transposesA = true
     let found = try Fenced(bytes: 4 * rows * columns)
     dots.multiply(
-      shape, turned + first, strideA: width, b.base, into: found.base, strideC: columns)
+      shape, turned.base + bytes * first, strideA: width, b.base, into: found.base, strideC: columns
+    )
     #expect(memcmp(expected.base, found.base, 4 * rows * columns) == 0)
   }
 
   /// What is added to an element is its whole product, at once.
-  @Test(arguments: [1, 8, 19, 64, 300], [false, true])
-  func additions(rows: Int, transposesA: Bool) throws {
+  @Test(arguments: [1, 8, 19, 64, 300], kinds)
+  func additions(rows: Int, _ kind: (precision: Precision, transposesA: Bool)) throws {
     let dots = try #require(DotProducts())
+    let (precision, transposesA) = kind
     for inner in [64, 1024, 2144] {
       let (columns, width) = (48, 48 + 9)
-      let a = try Self.operand(rows * inner, seed: 7)
-      let b = try Self.operand(inner * columns, seed: 8)
+      let a = try Self.operand(rows * inner, seed: 7, precision)
+      let b = try Self.operand(inner * columns, seed: 8, precision)
       var shape = ProductShape(
-        rows: rows, columns: columns, inner: inner, transposesA: transposesA, precision: .bf16)
+        rows: rows, columns: columns, inner: inner, transposesA: transposesA, precision: precision)
       let strideA = transposesA ? rows : inner
       let product = FloatBuffer(count: rows * columns)
       dots.multiply(
@@ -184,7 +205,7 @@ struct DotProductTests {
   @Test(arguments: [false, true]) func noRows(transposesA: Bool) throws {
     let dots = try #require(DotProducts())
     let c = FloatBuffer(count: 16)
-    let b = try Self.operand(32 * 16, seed: 9)
+    let b = try Self.operand(32 * 16, seed: 9, .bf16)
     var shape = ProductShape(rows: 0, columns: 16, inner: 32, precision: .bf16)
     shape.transposesA = transposesA
     dots.multiply(shape, b.base, strideA: 32, b.base, into: c.base, strideC: 16)
@@ -197,9 +218,8 @@ struct DotProductTests {
     #expect(library.ownKernels == nil)
     guard library.multipliesBF16, TileProducts() == nil else { return }
     let engine = ProductEngine(usesOneDNN: true)
-    #expect(engine.ownKernels == "bf16 on AVX-512 dot products")
-    #expect(engine.hasAnyShape(.bf16, size: 64))
-    #expect(!engine.hasAnyShape(.f32, size: 64) && !engine.hasAnyShape(.bf16, size: 80))
+    #expect(engine.ownKernels == "f32 and bf16 on AVX-512")
+    #expect(engine.hasAnyShape(size: 64) && !engine.hasAnyShape(size: 80))
   }
 
   /// Kernels with another order of sums are told from these.
@@ -216,10 +236,10 @@ struct DotProductTests {
   }
 
   @Test func otherKindsAreNotTheirs() {
-    let shape = ProductShape(rows: 8, columns: 32, inner: 64, precision: .bf16)
+    let shape = ProductShape(rows: 8, columns: 32, inner: 64)
     #expect(DotProducts.multiply(shape))
     for change: (inout ProductShape) -> Void in [
-      { $0.columns = 40 }, { $0.inner = 48 }, { $0.precision = .f32 },
+      { $0.columns = 40 }, { $0.inner = 48 },
     ] {
       var other = shape
       change(&other)

@@ -1,12 +1,13 @@
-// Products of bf16 matrices on AVX-512's dot products of pairs (VDPBF16PS), for the calling thread.
+// Products of bf16 matrices on AVX-512's dot products of pairs (VDPBF16PS), and of f32 matrices on its fused
+// additions, for the calling thread.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-/// C (M, N) = or += op(A) (M, K) · op(B) (K, N), row-major; A and B bf16, sums f32. No element depends on its
-/// neighbours. N is a multiple of 16, K of 32. Strides are the numbers between rows as they are stored.
+/// C (M, N) = or += op(A) (M, K) · op(B) (K, N), row-major; A and B bf16 or f32, sums f32. No element depends on
+/// its neighbours. N is a multiple of 16, K of 32. Strides are the numbers between rows as they are stored.
 typedef struct {
-  const uint16_t *a, *b;
+  const void *a, *b;
   void *c;
   long rows, columns, inner;
   long strideA, strideB, strideC;
@@ -14,7 +15,9 @@ typedef struct {
   int transposesA, transposesB;
   /// C += product, after its sums are complete; such a C is f32.
   int accumulates;
-  /// C is bf16.
+  /// A and B are f32, else bf16.
+  int isWide;
+  /// C is bf16, else f32.
   int roundsResult;
   /// What is read soon, as much of it as B has: fetched meanwhile by products of few rows. Null: of a B
   /// stored (N, K) the next rows are.
