@@ -36,14 +36,16 @@ static long numberBytes(const sail_dot_product *p) { return p->isWide ? 4 : 2; }
 static long wordsOf(const sail_dot_product *p, long numbers) {
   return p->isWide ? numbers : numbers / 2;
 }
-static long innerWords(const sail_dot_product *p) { return wordsOf(p, p->inner); }
+// Of K with the zeros behind it, to a multiple of 32.
+static long innerWords(const sail_dot_product *p) { return wordsOf(p, (p->inner + 31) & ~31L); }
 static long rowBytesA(const sail_dot_product *p) { return p->strideA * numberBytes(p); }
 static long rowBytesB(const sail_dot_product *p) { return p->strideB * numberBytes(p); }
 static size_t resultBytes(const sail_dot_product *p) { return p->roundsResult ? 2 : 4; }
 
 // The order of sums of oneDNN's brg kernels: a deep sum is cut, and each cut's sum added to those before.
 static long cutWords(const sail_dot_product *p) {
-  return wordsOf(p, p->inner > 1024 ? 1024 : least(p->inner, 512));
+  const long most = wordsOf(p, p->inner > 1024 ? 1024 : 512);
+  return least(innerWords(p), most);
 }
 
 // Words of A that are read for every panel: half a megabyte, for which the second-level cache has room,
@@ -165,6 +167,13 @@ INLINE __m512i loadLine(const int isWide, const char *from, long stride) {
   return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
 }
 
+// The same where K ends; `rows` of it are left.
+INLINE __m512i loadLastLine(const int isWide, const char *from, long stride, long rows) {
+  if (rows <= 0) return _mm512_setzero_si512();
+  if (isWide || rows > 1) return loadLine(isWide, from, stride);
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+}
+
 // The 16 rows of B stored (N, K) that are packed after a piece's vector.
 INLINE const char *rowsAfter(const Piece *n) {
   const sail_dot_product *p = n->product;
@@ -219,8 +228,12 @@ INLINE void packColumns(const int isWide, Piece *n, uint32_t *to, long toStride)
     if (after < p->inner) _mm_prefetch(line + after * stride, _MM_HINT_T1);
   }
   const char *from = storedLine(p, word, column);
-  for (int row = 0; row < unitWords; row++, from += (isWide ? 1 : 2) * stride, to += toStride)
-    _mm512_store_si512(to, loadLine(isWide, from, stride));
+  const long wordRows = isWide ? 1 : 2, rows = p->inner - word * wordRows;
+  for (int i = 0; i < unitWords; i++, from += wordRows * stride, to += toStride)
+    _mm512_store_si512(
+        to, rows >= unitWords * wordRows
+                ? loadLine(isWide, from, stride)
+                : loadLastLine(isWide, from, stride, rows - i * wordRows));
   n->vector += 1;
   if (n->vector == n->vectors) {
     n->word += unitWords;
@@ -250,21 +263,23 @@ INLINE void packLeft(const int isWide, const sail_dot_product *p, uint32_t *to) 
   for (long row = 0; row < p->rows; row += lineRows, to += lineRows / mostRows * blockWords) {
     const long rows = least(lineRows, p->rows - row), left = (rows + mostRows - 1) / mostRows;
     const __mmask32 numbers = (__mmask32)((1ull << rows) - 1);
-    uint32_t *place = to;
-    for (long k = 0; k < p->inner; k += isWide ? 1 : 2, place += mostRows) {
+    uint32_t *place = to, *const end = to + blockWords;
+    for (long k = 0; place < end; k += isWide ? 1 : 2, place += mostRows) {
+      // Zeros where K ends.
+      const __mmask32 here = k < p->inner ? numbers : 0, next = k + 1 < p->inner ? numbers : 0;
       const char *from = (const char *)p->a + k * stride + row * numberBytes(p);
       if (k + rowsAhead < p->inner) {
         for (int ahead = 0; ahead < (isWide ? 1 : 2); ahead++)
           _mm_prefetch(from + (rowsAhead + ahead) * stride, _MM_HINT_T1);
       }
       if (isWide) {
-        const __m512i line = _mm512_maskz_loadu_epi32((__mmask16)numbers, from);
+        const __m512i line = _mm512_maskz_loadu_epi32((__mmask16)here, from);
         storeBlock(place, _mm512_castsi512_si256(line));
         if (left > 1) storeBlock(place + blockWords, _mm512_extracti64x4_epi64(line, 1));
         continue;
       }
-      const __m512i even = _mm512_maskz_loadu_epi16(numbers, from);
-      const __m512i odd = _mm512_maskz_loadu_epi16(numbers, from + stride);
+      const __m512i even = _mm512_maskz_loadu_epi16(here, from);
+      const __m512i odd = _mm512_maskz_loadu_epi16(next, from + stride);
       // Of each 8 rows the first four, and the last four.
       const __m512i low = _mm512_unpacklo_epi16(even, odd), high = _mm512_unpackhi_epi16(even, odd);
       const __m512i first = _mm512_permutex2var_epi64(low, firstBlocks, high);

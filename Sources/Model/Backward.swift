@@ -99,7 +99,7 @@ public final class DecoderBackward {
     head: (_ rows: HeadRows, _ dResidual: Matrix) -> Void
   ) {
     let c = configuration
-    let rows = batch.rowCount
+    let rows = decoder.rowCount(of: batch)
     let space: BackwardWorkspace
     if let workspace, workspace.rows >= rows {
       space = workspace
@@ -200,7 +200,7 @@ public final class DecoderBackward {
     _ dResidual: Matrix, _ gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool
   ) {
     let c = configuration
-    let rows = batch.rowCount
+    let rows = decoder.rowCount(of: batch)
     let gateUp = layer.gateUp.matrix(rows: rows, columns: 2 * c.intermediateSize)
     let activation = decoder.space.activation.matrix(rows: rows, columns: c.intermediateSize)
     let dActivation = space.dActivation.matrix(rows: rows, columns: c.intermediateSize)
@@ -234,7 +234,7 @@ public final class DecoderBackward {
     _ gradient: UnsafeMutablePointer<Float>, startsAtZero: Bool
   ) {
     let c = configuration
-    let rows = batch.rowCount
+    let rows = decoder.rowCount(of: batch)
     let offsets = table.layers[index]
     let attended = layer.attended.matrix(rows: rows, columns: decoder.queryColumns)
     let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)

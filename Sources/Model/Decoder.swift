@@ -10,6 +10,8 @@ public final class Decoder {
   /// The weights that forward and backward read.
   public let weights: DecoderWeights
   let compute: Compute
+  /// Whether batches are computed with their padding, for the sake of weight gradients.
+  let padsRows: Bool
   /// Bytes that activations kept for a backward may take; beyond it a layer's are computed again from
   /// its input, with the same bits.
   public var activationLimit = Int.max
@@ -49,6 +51,10 @@ public final class Decoder {
   public init(weights: DecoderWeights, compute: Compute) {
     self.weights = weights
     self.compute = compute
+    let c = weights.configuration
+    // An adapter's factors have as many columns as its rank.
+    let columns = [c.hiddenSize, c.intermediateSize, c.heads.queryCount * c.heads.size]
+    padsRows = weights.adapter != nil || !columns.allSatisfy { compute.sumsAnyRows(columns: $0) }
     space = LayerWorkspace(weights.configuration, rows: 0, precision: weights.precision)
     adapterSpace = AdapterWorkspace(precision: weights.precision)
   }
@@ -69,13 +75,13 @@ public final class Decoder {
     _ batch: PackedBatch, keepsActivations: Bool, caches: [KeyValueCache] = []
   ) -> Matrix {
     let c = configuration
-    let rows = batch.rowCount
+    let rows = rowCount(of: batch)
     reserve(rows: rows, keepsActivations: keepsActivations)
     let angles = RotaryAngles(positions: batch.positions, embedding: c.rotary)
     func stream(_ layer: Int) -> Matrix {
       inputs[keepsActivations ? layer : layer % 2].matrix(rows: rows, columns: c.hiddenSize)
     }
-    embed(batch.tokens, into: stream(0))
+    embed(Array(batch.tokens.prefix(rows)), into: stream(0))
     for index in 0..<c.layerCount {
       runLayer(
         index, layers[keepsActivations && !recomputesLayers ? index : 0], batch: batch,
@@ -90,7 +96,7 @@ public final class Decoder {
     caches: [KeyValueCache] = [], input: Matrix, into output: Matrix?
   ) {
     let c = configuration
-    let rows = batch.rowCount
+    let rows = input.rows
     let normed = space.normed.matrix(rows: rows, columns: c.hiddenSize)
     let fused = layer.fused.matrix(rows: rows, columns: c.heads.fusedColumns)
     projectAttentionInput(
@@ -118,6 +124,9 @@ public final class Decoder {
       dropped: batch.dropped, into: output)
     compute.add(output, middle)
   }
+
+  /// Rows that a batch is computed with.
+  func rowCount(of batch: PackedBatch) -> Int { padsRows ? batch.rowCount : batch.usedRowCount }
 
   private func reserve(rows: Int, keepsActivations: Bool) {
     let c = configuration

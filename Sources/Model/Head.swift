@@ -11,7 +11,7 @@ final class HeadRows {
   let targets: [Int32]
   /// Rows without padding.
   let count: Int
-  /// Rows with padding to a multiple of 32, as weight gradients want it.
+  /// Rows with padding to a multiple of 32, where weight gradients want it.
   let rows: Int
   /// Sums over each row's logits.
   var sums: [SoftmaxSums] = []
@@ -84,7 +84,7 @@ extension Decoder {
   ) -> HeadRows {
     let head = HeadRows(
       places: places, targets: targets, of: stream, precision: headPrecision,
-      isPadded: isPadded)
+      isPadded: isPadded && padsRows)
     compute.rmsNorm(
       head.inputs.matrix(rows: head.rows, columns: stream.columns),
       weight: weights.vector(weights.table.finalNorm), epsilon: configuration.normEpsilon,

@@ -101,6 +101,7 @@ extension Compute {
     let size = heads.size
     let keys = segment.paddedKeyCount
     let tile = segment.tile
+    let isPadded = !engines[thread].hasAnyShape(size: size)
     let precision = fused.precision
     var space = TileSpace(precision)
     let gathered = cache == nil ? keys * size : 0
@@ -119,12 +120,12 @@ extension Compute {
       gather(fused, heads.valueOffset(keyValueHead), size, segment, into: value)
       for head in heads.queryHeads(of: keyValueHead) {
         for start in stride(from: 0, to: segment.rows.count, by: tile) {
-          let block = QueryBlock(segment, start: start, window: window)
+          let block = QueryBlock(segment, start: start, window: window, isPadded: isPadded)
           let first = block.firstKey * size * precision.byteCount
           gatherQueries(fused, head: head, heads, block, into: query)
           engines[thread].multiply(
             ProductShape(
-              rows: tile, columns: block.keys, inner: size, transposesB: true,
+              rows: block.rows, columns: block.keys, inner: size, transposesB: true,
               precision: precision), query, key + first, into: scores)
           let saved = normalizers + 2 * (head * fused.rows + block.firstRow)
           for row in 0..<block.count {
@@ -135,10 +136,10 @@ extension Compute {
           }
           block.zeroUnusedRows(of: scores, columns: block.keys)
           if precision == .bf16 {
-            storeRounded(scores, to: weights, .bf16, count: tile * block.keys)
+            storeRounded(scores, to: weights, .bf16, count: block.rows * block.keys)
           }
           engines[thread].multiply(
-            ProductShape(rows: tile, columns: size, inner: block.keys, precision: precision),
+            ProductShape(rows: block.rows, columns: size, inner: block.keys, precision: precision),
             weights, value + first, into: result)
           for row in 0..<block.count {
             let line = result + row * size
@@ -189,6 +190,7 @@ extension Compute {
     let keys = segment.paddedKeyCount
     let tile = segment.tile
     let engine = engines[thread]
+    let isPadded = !engine.hasAnyShape(size: size)
     let precision = fused.precision
     var space = TileSpace(precision)
     let (keyPlace, valuePlace) = (space.operands(keys * size), space.operands(keys * size))
@@ -211,13 +213,15 @@ extension Compute {
       dValue.update(repeating: 0, count: keys * size)
       for head in heads.queryHeads(of: keyValueHead) {
         for start in stride(from: 0, to: segment.rows.count, by: tile) {
-          let block = QueryBlock(segment, start: start, window: window)
+          let block = QueryBlock(segment, start: start, window: window, isPadded: isPadded)
           let first = block.firstKey * size
           let firstByte = first * precision.byteCount
           let wide = ProductShape(
-            rows: tile, columns: block.keys, inner: size, transposesB: true, precision: precision)
+            rows: block.rows, columns: block.keys, inner: size, transposesB: true,
+            precision: precision)
           let tall = ProductShape(
-            rows: block.keys, columns: size, inner: tile, transposesA: true, accumulates: true,
+            rows: block.keys, columns: size, inner: block.rows, transposesA: true,
+            accumulates: true,
             precision: precision)
           gatherQueries(fused, head: head, heads, block, into: query)
           for row in 0..<block.count {
@@ -244,12 +248,12 @@ extension Compute {
           }
           block.zeroUnusedRows(of: dScores, columns: block.keys)
           if precision == .bf16 {
-            storeRounded(scores, to: weights, .bf16, count: tile * block.keys)
-            storeRounded(dScores, to: dWeights, .bf16, count: tile * block.keys)
+            storeRounded(scores, to: weights, .bf16, count: block.rows * block.keys)
+            storeRounded(dScores, to: dWeights, .bf16, count: block.rows * block.keys)
           }
           engine.multiply(tall, weights, dResult, into: dValue + first)
           engine.multiply(
-            ProductShape(rows: tile, columns: size, inner: block.keys, precision: precision),
+            ProductShape(rows: block.rows, columns: size, inner: block.keys, precision: precision),
             dWeights, UnsafeRawPointer(key) + firstByte, into: dQuery)
           engine.multiply(tall, dWeights, query, into: dKey + first)
           for row in 0..<block.count {

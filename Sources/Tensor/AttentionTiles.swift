@@ -15,6 +15,8 @@ struct QueryBlock {
   let tile: Int
   let firstRow: Int
   let count: Int
+  /// Rows of the block's products: its own, or the tile's where products want that.
+  let rows: Int
   /// First key of the block's products, a multiple of the tile: the keys before it no row sees.
   let firstKey: Int
   /// Keys in the block's products: up to the last that a row sees, rounded up to whole tiles.
@@ -23,10 +25,11 @@ struct QueryBlock {
   private let firstEnd: Int
   private let window: Int?
 
-  init(_ segment: AttentionSegment, start: Int, window: Int?) {
+  init(_ segment: AttentionSegment, start: Int, window: Int?, isPadded: Bool) {
     tile = segment.tile
     firstRow = segment.rows.lowerBound + start
     count = min(tile, segment.rows.count - start)
+    rows = isPadded ? tile : count
     self.window = window
     firstEnd = segment.keyCount - segment.rows.count + start + 1
     let unseen = max(0, firstEnd - (window ?? firstEnd))
@@ -49,7 +52,7 @@ struct QueryBlock {
     of dense: UnsafeMutableRawPointer, columns: Int, _ precision: Precision = .f32
   ) {
     let rowBytes = columns * precision.byteCount
-    memset(dense + count * rowBytes, 0, (tile - count) * rowBytes)
+    memset(dense + count * rowBytes, 0, (rows - count) * rowBytes)
   }
 }
 

@@ -49,6 +49,13 @@ public final class Compute {
 
   deinit { pool.shutDown() }
 
+  /// Whether gradients of weights with that many columns are sums over any number of rows; else they want
+  /// a multiple of 32, padded with zeros.
+  ///
+  /// - Parameter columns: columns of the weights.
+  /// - Returns: whether they are.
+  public func sumsAnyRows(columns: Int) -> Bool { engines[0].sumsAnyRows(columns: columns) }
+
   /// Whether this CPU has the instructions that Sail is compiled for (x86-64-v3).
   public static var isCPUSupported: Bool { sail_cpu_supports_v3() != 0 }
 
@@ -110,7 +117,8 @@ extension Compute {
   ///
   /// In every bit the product over all M rows, then one addition.
   /// - Parameters:
-  ///   - dy: gradient of the outputs (M, N); M a multiple of 32, padded with zero rows.
+  ///   - dy: gradient of the outputs (M, N); M a multiple of 32, padded with zero rows, unless
+  ///     ``sumsAnyRows(columns:)``.
   ///   - x: inputs (M, K), of the type of dy.
   ///   - dw: gradient of the weights (N, K), added to.
   ///   - startsAtZero: whether `dw` counts as zero, whatever it holds.
@@ -149,7 +157,7 @@ extension Compute {
 
   func forEachRowPart(of rows: Int, _ body: (Range<Int>, _ thread: Int) -> Void) {
     if isInvariant {
-      pool.forEachPart(of: rows, multiple: 16, body)
+      pool.forEachPart(of: rows, multiple: 8, body)
       return
     }
     pool.run((rows + fixedRows - 1) / fixedRows) { task, thread in

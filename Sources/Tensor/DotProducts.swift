@@ -16,7 +16,8 @@ final class DotProducts {
 
   /// Whether a product is of the kind that these kernels do.
   static func multiply(_ shape: ProductShape) -> Bool {
-    shape.columns % 16 == 0 && shape.inner % 32 == 0
+    shape.columns % 16 == 0
+      && (shape.inner % 32 == 0 || shape.transposesA && !shape.transposesB)
   }
 
   /// Computes a product of that kind; strides are numbers from a stored row to the next, `next` what is

@@ -79,6 +79,10 @@ final class ProductEngine {
     #endif
   }
 
+  /// Whether the gradient of weights with that many columns may be a sum over any number of rows; else a
+  /// multiple of 32 is fastest, and has the same bits whatever the number of threads.
+  func sumsAnyRows(columns: Int) -> Bool { dots != nil && columns % 16 == 0 }
+
   /// Whether attention's products of heads of this size may have any number of keys: a library makes
   /// a kernel for each.
   func hasAnyShape(size: Int) -> Bool {

@@ -173,9 +173,42 @@ struct DotProductTests {
     #expect(memcmp(expected.base, found.base, 4 * rows * columns) == 0)
   }
 
+  /// A stored (K, M) and B (K, N) may have any K; nothing behind them is read, and the bits are those
+  /// with zero rows to a multiple of 32.
+  @Test(arguments: [1, 2, 31, 33, 135, 500, 513, 1023, 1025, 1580], Precision.allCases)
+  func sumsOfAnyLength(inner: Int, _ precision: Precision) throws {
+    let dots = try #require(DotProducts())
+    for (rows, columns) in [(5, 48), (40, 16), (135, 32)] {
+      let padded = (inner + 31) / 32 * 32
+      let a = try Self.operand(inner * rows, seed: 9, precision)
+      let b = try Self.operand(inner * columns, seed: 10, precision)
+      let (longA, longB) = (
+        OperandBuffer(count: padded * rows, precision: precision),
+        OperandBuffer(count: padded * columns, precision: precision)
+      )
+      let bytes = precision.byteCount
+      let (zeroedA, zeroedB) = (
+        longA.matrix(rows: padded, columns: rows), longB.matrix(rows: padded, columns: columns)
+      )
+      memcpy(zeroedA.base, a.base, bytes * inner * rows)
+      memcpy(zeroedB.base, b.base, bytes * inner * columns)
+      var shape = ProductShape(
+        rows: rows, columns: columns, inner: inner, transposesA: true, precision: precision)
+      try #require(DotProducts.multiply(shape))
+      let found = FloatBuffer(count: rows * columns)
+      dots.multiply(
+        shape, a.base, strideA: rows, b.base, into: found.base, strideC: columns)
+      shape.inner = padded
+      let expected = FloatBuffer(count: rows * columns)
+      dots.multiply(
+        shape, zeroedA.base, strideA: rows, zeroedB.base, into: expected.base, strideC: columns)
+      #expect(memcmp(found.base, expected.base, 4 * rows * columns) == 0, "\(rows)")
+    }
+  }
+
   /// What is added to an element is its whole product, at once.
   @Test(arguments: [1, 8, 19, 64, 300], kinds)
-  func additions(rows: Int, _ kind: (precision: Precision, transposesA: Bool)) throws {
+  func additions(rows: Int, _ kind: (precision: Precision, transposesB: Bool)) throws {
     let dots = try #require(DotProducts())
     let (precision, transposesA) = kind
     for inner in [64, 1024, 2144] {
@@ -239,11 +272,15 @@ struct DotProductTests {
     let shape = ProductShape(rows: 8, columns: 32, inner: 64)
     #expect(DotProducts.multiply(shape))
     for change: (inout ProductShape) -> Void in [
-      { $0.columns = 40 }, { $0.inner = 48 },
+      { $0.columns = 40 }, { $0.inner = 48 }, { ($0.inner, $0.transposesB) = (48, true) },
     ] {
-      var other = shape
-      change(&other)
-      #expect(!DotProducts.multiply(other))
+      for transposesA in [false, true] {
+        var other = shape
+        other.transposesA = transposesA
+        change(&other)
+        let sumsAnyRows = transposesA && !other.transposesB && other.columns == 32
+        #expect(DotProducts.multiply(other) == sumsAnyRows)
+      }
     }
   }
 }
