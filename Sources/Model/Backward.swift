@@ -104,7 +104,8 @@ public final class DecoderBackward {
     if let workspace, workspace.rows >= rows {
       space = workspace
     } else {
-      space = BackwardWorkspace(c, rows: rows, precision: decoder.weights.precision)
+      space = BackwardWorkspace(
+        c, rows: (rows + 31) / 32 * 32, precision: decoder.weights.precision)
       workspace = space
     }
     let dResidual = space.dResidual.matrix(rows: rows, columns: c.hiddenSize)

@@ -11,7 +11,7 @@ public final class Decoder {
   public let weights: DecoderWeights
   let compute: Compute
   /// Whether batches are computed with their padding, for the sake of weight gradients.
-  let padsRows: Bool
+  var padsRows: Bool
   /// Bytes that activations kept for a backward may take; beyond it a layer's are computed again from
   /// its input, with the same bits.
   public var activationLimit = Int.max
@@ -133,8 +133,9 @@ public final class Decoder {
     if rows > capacity {
       inputs = []
       layers = []
-      capacity = rows
-      space = LayerWorkspace(c, rows: rows, precision: weights.precision)
+      // In steps, so that a few rows more do not take all memory anew.
+      capacity = (rows + 31) / 32 * 32
+      space = LayerWorkspace(c, rows: capacity, precision: weights.precision)
     }
     let streams = keepsActivations ? c.layerCount + 1 : 2
     while inputs.count < streams {

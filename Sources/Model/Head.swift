@@ -11,7 +11,8 @@ final class HeadRows {
   let targets: [Int32]
   /// Rows without padding.
   let count: Int
-  /// Rows with padding to a multiple of 32, where weight gradients want it.
+  /// Rows with padding to a multiple of 32, whatever the model: a reference's rows are read beside its
+  /// policy's.
   let rows: Int
   /// Sums over each row's logits.
   var sums: [SoftmaxSums] = []
@@ -84,7 +85,7 @@ extension Decoder {
   ) -> HeadRows {
     let head = HeadRows(
       places: places, targets: targets, of: stream, precision: headPrecision,
-      isPadded: isPadded && padsRows)
+      isPadded: isPadded)
     compute.rmsNorm(
       head.inputs.matrix(rows: head.rows, columns: stream.columns),
       weight: weights.vector(weights.table.finalNorm), epsilon: configuration.normEpsilon,

@@ -21,7 +21,7 @@ public final class Compute {
   /// Which kernels do the products, for logs: "oneDNN brg", the same with ", bf16 on AMX tiles" or
   /// ", f32 and bf16 on AVX-512", or "OpenBLAS <core>".
   public let kernelName: String
-  /// Whether rows of products don't depend on their neighbours: oneDNN's `brg` kernels.
+  /// Whether rows of products don't depend on their neighbours: oneDNN's `brg` kernels and our own.
   public let isInvariant: Bool
   /// Whether this CPU multiplies bf16 with instructions of its own, so that bf16 is worth while.
   public let multipliesBF16: Bool

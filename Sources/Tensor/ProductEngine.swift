@@ -19,8 +19,8 @@ struct ProductShape: Hashable {
 
 /// The matrix products of one thread.
 ///
-/// The rule which kernels do a product: bf16 on our own tiles where the CPU has AMX; bf16 and f32 on our own
-/// kernels where it has AVX-512 for bf16 and the product is of their kind; oneDNN where it picks a `brg`
+/// The rule which kernels do a product: bf16 on our own tiles where the CPU has AMX; else bf16 and f32 on
+/// our own kernels where it has AVX-512 for bf16 and the product is of their kind; oneDNN where it picks a `brg`
 /// kernel; else OpenBLAS, in f32 on operands widened for it. It depends on CPU, type and shape only, never on a
 /// timing. But for OpenBLAS a row of C does not depend on the other rows
 /// (docs/decisions/0001-foundations.md); there it may, so callers cut work for it into parts of fixed

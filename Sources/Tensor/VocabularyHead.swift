@@ -149,6 +149,7 @@ extension Compute {
     reference: ReferenceHead
   ) -> [Double] {
     let rows = head.inputs.rows
+    precondition(reference.head.inputs.rows == rows && reference.coefficients.count == rows)
     let slices = head.slices
     var parts = [Double](repeating: 0, count: slices.count * rows)
     parts.withUnsafeMutableBufferPointer { buffer in
@@ -189,7 +190,7 @@ extension Compute {
   /// The sum over slices of the inputs' gradient runs in their order, however many slices are held at
   /// once; the weights' gradient is one product a slice over all rows, added once.
   /// - Parameters:
-  ///   - head: rows (M, C), M a multiple of 32, and weights.
+  ///   - head: rows (M, C), M a multiple of 32 unless ``sumsAnyRows(columns:)``, and weights.
   ///   - sums: of the rows.
   ///   - targets: M token ids.
   ///   - coefficients: c (M).
@@ -206,6 +207,9 @@ extension Compute {
   ) {
     let rows = head.inputs.rows
     precondition(targets.count == rows && coefficients.count == rows && logits.rows == rows)
+    if let reference {
+      precondition(reference.head.inputs.rows == rows && reference.coefficients.count == rows)
+    }
     let slices = head.slices
     let held = logits.slices.count
     let precision = head.inputs.precision

@@ -73,7 +73,11 @@ struct TinySizes: Sendable, CustomTestStringConvertible {
       , "attention_bias": true, "use_sliding_window": true, "sliding_window": 4,
       "max_window_layers": 1
       """)
-  static let all = [untied, tied, wideHeads, biases, window, fused, headNorms]
+  /// Widths and heads of whole vectors, for which some kernels need no padding.
+  static let wholeVectors = TinySizes(
+    testDescription: "whole vectors", hidden: 64, intermediate: 96, queryHeads: 2,
+    keyValueHeads: 1, headSize: 32, isTied: true)
+  static let all = [untied, tied, wideHeads, biases, window, fused, headNorms, wholeVectors]
 
   /// The configuration, read as a folder's `config.json` is.
   func configuration() throws -> DecoderConfiguration {

@@ -84,7 +84,16 @@ struct ProductInvarianceTests {
     _ shapes: [ProductShape], _ precision: Precision, results: [Precision] = Precision.allCases,
     location: SourceLocation = #_sourceLocation
   ) {
-    let engine = ProductEngine(usesOneDNN: true)
+    for usesOwnKernels in [true, false] {
+      let engine = ProductEngine(usesOneDNN: true, usesOwnKernels: usesOwnKernels)
+      expectInvariant(engine, shapes, precision, results: results, location: location)
+    }
+  }
+
+  private func expectInvariant(
+    _ engine: ProductEngine, _ shapes: [ProductShape], _ precision: Precision,
+    results: [Precision], location: SourceLocation
+  ) {
     var others: [ProductShape] = []
     for result in results where result == .f32 || precision == .bf16 {
       for shape in shapes where result == .f32 || !shape.accumulates {

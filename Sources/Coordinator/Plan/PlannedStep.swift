@@ -78,7 +78,7 @@ extension PlannedStep {
   /// Groups that a rank computes one after the other.
   var waves: Int { (groups + rankCount - 1) / rankCount }
 
-  /// Rows of a group's packed batch, a multiple of 32, on average.
+  /// Rows of a group's packed batch on average, up to a multiple of 32: with padding where there is any.
   var packedOfGroup: Double { ((packed / Double(groups)) / 32).rounded(.up) * 32 }
   var predictionsOfGroup: Double { ((predictions / Double(groups)) / 32).rounded(.up) * 32 }
 
