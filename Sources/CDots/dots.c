@@ -2,9 +2,10 @@
 // matrices on fused additions. C, as the instructions exist as C intrinsics only.
 //
 // A word is what a lane multiplies: a pair of bf16 of K, or one f32. An instruction reads the right operand
-// as a word of K by 16 columns. For few rows they are made in registers, where they are used. For more, a piece of a panel of 32 columns is packed while the one before
-// is multiplied: the shuffles run beside the products. What is read next is fetched ahead, line after line,
-// since memory is what limits products of few rows.
+// as a word of K by 16 columns. For few rows they are made in registers, where they are used. For more, a
+// piece of a panel of 32 columns is packed while the one before is multiplied: the shuffles run beside the
+// products. What is read next is fetched ahead, line after line, since memory is what limits products of few
+// rows.
 #include "dots.h"
 
 #include <immintrin.h>

@@ -105,7 +105,7 @@ public final class DecoderBackward {
       space = workspace
     } else {
       space = BackwardWorkspace(
-        c, rows: (rows + 31) / 32 * 32, precision: decoder.weights.precision)
+        c, rows: PackedBatch.paddedCount(rows), precision: decoder.weights.precision)
       workspace = space
     }
     let dResidual = space.dResidual.matrix(rows: rows, columns: c.hiddenSize)

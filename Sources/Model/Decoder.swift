@@ -134,7 +134,7 @@ public final class Decoder {
       inputs = []
       layers = []
       // In steps, so that a few rows more do not take all memory anew.
-      capacity = (rows + 31) / 32 * 32
+      capacity = PackedBatch.paddedCount(rows)
       space = LayerWorkspace(c, rows: capacity, precision: weights.precision)
     }
     let streams = keepsActivations ? c.layerCount + 1 : 2

@@ -22,7 +22,7 @@ final class HeadRows {
     places: [Int32], targets: [Int32], of stream: Matrix, precision: Precision, isPadded: Bool
   ) {
     count = places.count
-    rows = isPadded ? (count + 31) / 32 * 32 : count
+    rows = isPadded ? PackedBatch.paddedCount(count) : count
     self.targets = targets + [Int32](repeating: 0, count: rows - targets.count)
     inputs = FloatBuffer(count: rows * stream.columns)
     for (index, row) in places.enumerated() {

@@ -98,9 +98,12 @@ public struct PackedBatch: Sendable {
     pad()
   }
 
+  /// Rows with padding to a multiple of 32.
+  static func paddedCount(_ rows: Int) -> Int { (rows + 31) / 32 * 32 }
+
   private mutating func pad() {
     usedRowCount = tokens.count
-    let padding = (32 - tokens.count % 32) % 32
+    let padding = PackedBatch.paddedCount(usedRowCount) - usedRowCount
     tokens.append(contentsOf: repeatElement(0, count: padding))
     positions.append(contentsOf: repeatElement(0, count: padding))
   }

@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /// C (M, N) = or += op(A) (M, K) · op(B) (K, N), row-major; A and B bf16 or f32, sums f32. No element depends on
-/// its neighbours. N is a multiple of 16, K of 32 unless A is stored (K, M) and B (K, N). Strides are the numbers between rows as they are stored.
+/// its neighbours. N is a multiple of 16, K of 32 unless A is stored (K, M) and B (K, N). Strides are the
+/// numbers between rows as they are stored.
 typedef struct {
   const void *a, *b;
   void *c;
