@@ -10,7 +10,7 @@ let usualBlockLength = 1 << 20
 /// The answer can be given to ``PendingFolder/complete(hashed:)``.
 @discardableResult
 public func writePlaneFile(
-  _ arrays: [(name: String, numbers: UnsafeBufferPointer<Float>)], path: String
+  _ arrays: [(name: String, numbers: FloatSource)], path: String
 ) throws(CheckpointError) -> FileDigest {
   try writePlaneFile(arrays, path: path, blockLength: usualBlockLength)
 }
@@ -18,7 +18,7 @@ public func writePlaneFile(
 /// The same with blocks of another length.
 @discardableResult
 func writePlaneFile(
-  _ arrays: [(name: String, numbers: UnsafeBufferPointer<Float>)], path: String, blockLength: Int
+  _ arrays: [(name: String, numbers: FloatSource)], path: String, blockLength: Int
 ) throws(CheckpointError) -> FileDigest {
   var names: Set<[UInt8]> = []
   for array in arrays where !names.insert(Array(array.name.utf8)).inserted {
@@ -33,6 +33,8 @@ func writePlaneFile(
   let longest = min(blockLength, arrays.map(\.numbers.count).max() ?? 0)
   let planes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 * longest, alignment: 64)
   defer { planes.deallocate() }
+  let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: longest)
+  defer { floats.deallocate() }
   let frame = UnsafeMutableRawBufferPointer.allocate(
     byteCount: ZSTD_compressBound(longest), alignment: 64)
   defer { frame.deallocate() }
@@ -44,9 +46,10 @@ func writePlaneFile(
       var entry = PlaneFileIndex.Entry(
         name: name, count: numbers.count, start: file.size, frameBytes: [])
       for start in stride(from: 0, to: numbers.count, by: blockLength) {
-        let block = UnsafeBufferPointer(
-          rebasing: numbers[start..<min(start + blockLength, numbers.count)])
-        splitPlanes(block, into: planes)
+        let range = start..<min(start + blockLength, numbers.count)
+        let block = UnsafeMutableBufferPointer(rebasing: floats[..<range.count])
+        numbers.read(range, block)
+        splitPlanes(UnsafeBufferPointer(block), into: planes)
         for plane in 0..<4 {
           let bytes = planes[(plane * block.count)..<((plane + 1) * block.count)]
           let size = ZSTD_compress2(

@@ -8,7 +8,7 @@ import JSONText
 /// `shardBytes` of numbers, or one larger tensor. Memory in use is a few megabytes. Each file gets
 /// its name when it is whole and durable; weight files of an earlier, different set are removed.
 public func writeSafetensors(
-  placements: [TensorPlacement], from source: UnsafeBufferPointer<Float>, type: NumberType,
+  placements: [TensorPlacement], from source: FloatSource, type: NumberType,
   shardBytes: Int = 5_000_000_000, folder: String, stem: String = "model"
 ) throws(CheckpointError) {
   var parts: [SafetensorsPart] = []
@@ -81,7 +81,7 @@ private func shards(
 
 /// Writes one file: header length, header padded with blanks to 8 bytes, numbers.
 private func write(
-  _ parts: [SafetensorsPart], from source: UnsafeBufferPointer<Float>, type: NumberType,
+  _ parts: [SafetensorsPart], from source: FloatSource, type: NumberType,
   to file: inout OutputFile
 ) throws(CheckpointError) {
   var header = Array(#"{"__metadata__":{"format":"pt"}"#.utf8)
@@ -109,12 +109,16 @@ private func write(
   let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 22, alignment: 64)
   defer { buffer.deallocate() }
   let pieceLength = buffer.count / type.byteCount
+  let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: pieceLength)
+  defer { floats.deallocate() }
   for part in parts {
     var start = part.range.lowerBound
     while start < part.range.upperBound {
       let piece = start..<min(start + pieceLength, part.range.upperBound)
       let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(piece.count * type.byteCount)])
-      guard type.encode(UnsafeBufferPointer(rebasing: source[piece]), into: bytes) else {
+      let numbers = UnsafeMutableBufferPointer(rebasing: floats[..<piece.count])
+      source.read(piece, numbers)
+      guard type.encode(UnsafeBufferPointer(numbers), into: bytes) else {
         throw CheckpointError(
           "tensor \(quoted(part.placement.name)) has a finite number too large for "
             + "\(type.rawValue); write \(type == .f16 ? "BF16 or F32" : "F32")")

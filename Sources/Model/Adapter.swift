@@ -128,39 +128,62 @@ public struct AdapterWeights: @unchecked Sendable {
   public let configuration: AdapterConfiguration
   /// Where each tensor lies.
   public let table: AdapterTable
-  /// The flat allocation, `table.floatCount` floats; it must outlive this value.
-  public let base: UnsafeMutablePointer<Float>
-  /// A copy in bf16, which products read where there is one; it must outlive this value.
-  public let rounded: UnsafeMutablePointer<UInt16>?
+  /// The flat allocation, `table.floatCount` numbers; it must outlive this value.
+  private let base: UnsafeMutableRawPointer
+  private let precision: Precision
 
-  /// Weights at `base`, with a copy in bf16 or without.
+  /// Weights in f32 at `base`.
   public init(
-    configuration: AdapterConfiguration, table: AdapterTable, base: UnsafeMutablePointer<Float>,
-    rounded: UnsafeMutablePointer<UInt16>? = nil
+    configuration: AdapterConfiguration, table: AdapterTable, base: UnsafeMutablePointer<Float>
   ) {
     self.configuration = configuration
     self.table = table
-    self.base = base
-    self.rounded = rounded
+    self.base = UnsafeMutableRawPointer(base)
+    precision = .f32
+  }
+
+  /// Weights in bf16 at `rounded`.
+  public init(
+    configuration: AdapterConfiguration, table: AdapterTable,
+    rounded: UnsafeMutablePointer<UInt16>
+  ) {
+    self.configuration = configuration
+    self.table = table
+    base = UnsafeMutableRawPointer(rounded)
+    precision = .bf16
   }
 }
 
 extension AdapterWeights {
-  /// Starts an adapter that changes nothing yet, as PEFT does: A uniform in ±1/√inputs, B zero.
-  public func initialize(seed: UInt64) {
-    let random = KeyedRandom(seed: seed, purpose: .adapterInitialization)
-    for (number, parameter) in table.parameters.enumerated() {
-      let target = base + parameter.offset
-      // A and B alternate.
-      guard number % 2 == 0 else {
-        target.update(repeating: 0, count: parameter.count)
-        continue
-      }
-      let bound = 1 / Double(parameter.shape[1]).squareRoot()
-      for index in 0..<parameter.count {
-        let uniform = random.uniform(step: number, row: index & 0x7FFF_FFFF, sample: index >> 31)
-        target[index] = Float(bound * (2 * uniform - 1))
-      }
+  /// A matrix of the allocation.
+  func operands(_ offset: Int, rows: Int, columns: Int) -> OperandMatrix {
+    OperandMatrix(
+      base: base + offset * precision.byteCount, rows: rows, columns: columns,
+      precision: precision)
+  }
+}
+
+/// Draws an adapter that changes nothing yet, as PEFT does: A uniform in ±1/√inputs, B zero.
+///
+/// - Parameters:
+///   - table: where its tensors lie.
+///   - seed: of the draws.
+///   - base: `table.floatCount` floats, overwritten but for the gaps.
+public func initializeAdapter(
+  _ table: AdapterTable, seed: UInt64, into base: UnsafeMutablePointer<Float>
+) {
+  let random = KeyedRandom(seed: seed, purpose: .adapterInitialization)
+  for (number, parameter) in table.parameters.enumerated() {
+    let target = base + parameter.offset
+    // A and B alternate.
+    guard number % 2 == 0 else {
+      target.update(repeating: 0, count: parameter.count)
+      continue
+    }
+    let bound = 1 / Double(parameter.shape[1]).squareRoot()
+    for index in 0..<parameter.count {
+      let uniform = random.uniform(step: number, row: index & 0x7FFF_FFFF, sample: index >> 31)
+      target[index] = Float(bound * (2 * uniform - 1))
     }
   }
 }

@@ -38,13 +38,6 @@ extension AdapterWeights {
   func second(_ update: LowRankUpdate) -> OperandMatrix {
     operands(update.second, rows: update.columns.count, columns: configuration.rank)
   }
-
-  private func operands(_ offset: Int, rows: Int, columns: Int) -> OperandMatrix {
-    let (place, precision): (UnsafeMutableRawPointer, Precision) =
-      rounded.map { (UnsafeMutableRawPointer($0 + offset), .bf16) }
-      ?? (UnsafeMutableRawPointer(base + offset), .f32)
-    return OperandMatrix(base: place, rows: rows, columns: columns, precision: precision)
-  }
 }
 
 extension Decoder {

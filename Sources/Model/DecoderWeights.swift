@@ -35,7 +35,7 @@ public struct DecoderWeights: @unchecked Sendable {
   ///   - table: where each tensor lies.
   ///   - rounded: the matrices, `table.matrixCount` numbers.
   ///   - vectors: the table's floats from `table.matrixCount` on.
-  ///   - adapter: the adapter on top of them, with a bf16 copy; nil for none.
+  ///   - adapter: the adapter on top of them, in bf16 too; nil for none.
   public init(
     configuration: DecoderConfiguration, table: ParameterTable,
     rounded: UnsafeMutablePointer<UInt16>, vectors: UnsafeMutablePointer<Float>,

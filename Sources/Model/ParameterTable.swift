@@ -17,7 +17,7 @@ public struct Parameter: Sendable {
 /// Weights, gradient and moments all use this one table. Queries, keys and values lie together, as
 /// do gate and up, so that each is one product, whether a folder holds them as one tensor or as
 /// several. Matrices, which products read, come first, norms, biases and a score's weights behind them,
-/// so that a bf16 copy is of the first part. Every block starts on a multiple of 16 floats; the gaps are
+/// so that what is in bf16 is the first part. Every block starts on a multiple of 16 floats; the gaps are
 /// zero and stay zero.
 public struct ParameterTable: Sendable {
   /// The tensors, layer by layer.

@@ -110,12 +110,15 @@ public func roundToBF16(
   _ source: UnsafePointer<Float>, to target: UnsafeMutablePointer<UInt16>, count: Int
 ) {
   let bits = UnsafeRawPointer(source).assumingMemoryBound(to: UInt32.self)
-  for index in 0..<count {
-    let value = bits[index]
-    let rounded = (value &+ 0x7FFF &+ ((value >> 16) & 1)) >> 16
-    let isNaN = value & 0x7FFF_FFFF > 0x7F80_0000
-    target[index] = UInt16(truncatingIfNeeded: isNaN ? (value >> 16) | 0x40 : rounded)
-  }
+  for index in 0..<count { target[index] = UInt16(truncatingIfNeeded: roundedBits(bits[index])) }
+}
+
+/// The bits of a float rounded to bf16, in the lower half.
+@inline(__always)
+func roundedBits(_ value: UInt32) -> UInt32 {
+  let rounded = (value &+ 0x7FFF &+ ((value >> 16) & 1)) >> 16
+  let isNaN = value & 0x7FFF_FFFF > 0x7F80_0000
+  return isNaN ? (value >> 16) | 0x40 : rounded
 }
 
 /// Stores floats as operands.

@@ -24,7 +24,7 @@ public struct AdamWStep: Sendable {
 }
 
 extension Compute {
-  /// One AdamW step over flat arrays of `count` floats, in place.
+  /// One AdamW step over weights and flat arrays of as many floats, in place.
   ///
   /// w ← w (1 − lr · decay); m ← m + (1 − β1)(g − m); v ← β2 v + (1 − β2) g²;
   /// w ← w − lr/(1 − β1ᵗ) · m / (√v/√(1 − β2ᵗ) + ε), with g = gradient · scale.
@@ -34,11 +34,10 @@ extension Compute {
   ///   - scale: division by the planned count and clipping in one factor.
   ///   - first: first moment, updated.
   ///   - second: second moment, updated.
-  ///   - count: length of all four.
   ///   - constants: of this step.
   public func adamW(
-    weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>, scale: Float,
-    first: UnsafeMutablePointer<Float>, second: UnsafeMutablePointer<Float>, count: Int,
+    weights: MasterWeights, gradient: UnsafePointer<Float>, scale: Float,
+    first: UnsafeMutablePointer<Float>, second: UnsafeMutablePointer<Float>,
     constants: AdamWStep
   ) {
     let beta2 = Float(constants.betas.1)
@@ -50,8 +49,10 @@ extension Compute {
     let inverseRoot = Float(1 / (1 - power2).squareRoot())
     let epsilon = Float(constants.epsilon)
     let decay = Float(1 - constants.learningRate * constants.weightDecay)
-    pool.forEachPart(of: count, multiple: 64) { part, _ in
-      for index in part {
+    updateBlocks(of: weights) { weights, block in
+      let (gradient, first) = (gradient + block.lowerBound, first + block.lowerBound)
+      let second = second + block.lowerBound
+      for index in 0..<block.count {
         let g = gradient[index] * scale
         let m = first[index] + oneMinusBeta1 * (g - first[index])
         let v = beta2 * second[index] + oneMinusBeta2 * g * g
@@ -63,7 +64,7 @@ extension Compute {
     }
   }
 
-  /// One SGD step (torch.optim.SGD) over flat arrays of `count` floats, in place.
+  /// One SGD step (torch.optim.SGD) over weights and flat arrays of as many floats, in place.
   ///
   /// g = gradient · scale + decay · w; with momentum μ ≠ 0: v ← g at the first step, then
   /// v ← μ v + g, and g = v; w ← w − lr g.
@@ -72,28 +73,28 @@ extension Compute {
   ///   - gradient: summed gradient.
   ///   - scale: division by the planned count and clipping in one factor.
   ///   - velocity: v, updated; nil without momentum.
-  ///   - count: length of the arrays.
   ///   - learningRate: lr of this step.
   ///   - momentum: μ.
   ///   - weightDecay: decay, added to the gradient.
   ///   - isFirst: whether this is the first step.
   public func sgd(
-    weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>, scale: Float,
-    velocity: UnsafeMutablePointer<Float>?, count: Int, learningRate: Double, momentum: Double,
+    weights: MasterWeights, gradient: UnsafePointer<Float>, scale: Float,
+    velocity: UnsafeMutablePointer<Float>?, learningRate: Double, momentum: Double,
     weightDecay: Double, isFirst: Bool
   ) {
     let rate = Float(learningRate)
     let decay = Float(weightDecay)
     let friction = isFirst ? 0 : Float(momentum)
-    pool.forEachPart(of: count, multiple: 64) { part, _ in
-      if let velocity {
-        for index in part {
+    updateBlocks(of: weights) { weights, block in
+      let gradient = gradient + block.lowerBound
+      if let velocity = velocity.map({ $0 + block.lowerBound }) {
+        for index in 0..<block.count {
           let g = gradient[index] * scale + decay * weights[index]
           velocity[index] = friction * velocity[index] + g
           weights[index] -= rate * velocity[index]
         }
       } else {
-        for index in part {
+        for index in 0..<block.count {
           let g = gradient[index] * scale + decay * weights[index]
           weights[index] -= rate * g
         }
@@ -113,21 +114,8 @@ extension Compute {
     return [Double](unsafeUninitializedCapacity: blockCount) { buffer, initialized in
       nonisolated(unsafe) let sums = buffer
       pool.run(blockCount) { block, _ in
-        var lanes = SIMD4<Double>.zero
-        let end = min(count, (block + 1) * size)
-        var index = block * size
-        while index + 4 <= end {
-          let four = UnsafeRawPointer(x + index).loadUnaligned(as: SIMD4<Float>.self)
-          let wide = SIMD4<Double>(four)
-          lanes += wide * wide
-          index += 4
-        }
-        var sum = (lanes.x + lanes.y) + (lanes.z + lanes.w)
-        while index < end {
-          sum += Double(x[index]) * Double(x[index])
-          index += 1
-        }
-        sums[block] = sum
+        let start = block * size
+        sums[block] = squaredNorm(x + start, count: min(size, count - start))
       }
       initialized = blockCount
     }
@@ -135,6 +123,24 @@ extension Compute {
 
   /// Floats in a block of ``squaredNorms(_:count:)``.
   public static let normBlock = 65536
+}
+
+/// Sum of squares in double, four lanes in order, then their tree, then the tail.
+func squaredNorm(_ x: ConstantFloats, count: Int) -> Double {
+  var lanes = SIMD4<Double>.zero
+  var index = 0
+  while index + 4 <= count {
+    let wide = SIMD4<Double>(
+      UnsafeRawPointer(x + index).loadUnaligned(as: SIMD4<Float>.self))
+    lanes += wide * wide
+    index += 4
+  }
+  var sum = (lanes.x + lanes.y) + (lanes.z + lanes.w)
+  while index < count {
+    sum += Double(x[index]) * Double(x[index])
+    index += 1
+  }
+  return sum
 }
 
 private func power(_ base: Double, _ exponent: Int) -> Double {

@@ -24,7 +24,7 @@ public struct RMSPropStep: Sendable {
 }
 
 extension Compute {
-  /// One RMSprop step (torch.optim.RMSprop, not centered) over flat arrays of `count` floats, in place.
+  /// One step of torch.optim.RMSprop, not centered, over weights and flat arrays of as many floats.
   ///
   /// g = gradient · scale + decay · w; v ← α v + (1 − α) g²; d = g / (√v + ε); with momentum μ ≠ 0:
   /// b ← μ b + d, and d = b; w ← w − lr d.
@@ -34,11 +34,10 @@ extension Compute {
   ///   - scale: division by the planned count and clipping in one factor.
   ///   - squares: v, updated.
   ///   - velocity: b, updated; nil without momentum.
-  ///   - count: length of the arrays.
   ///   - constants: of this step.
   public func rmsProp(
-    weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>, scale: Float,
-    squares: UnsafeMutablePointer<Float>, velocity: UnsafeMutablePointer<Float>?, count: Int,
+    weights: MasterWeights, gradient: UnsafePointer<Float>, scale: Float,
+    squares: UnsafeMutablePointer<Float>, velocity: UnsafeMutablePointer<Float>?,
     constants: RMSPropStep
   ) {
     let rate = Float(constants.learningRate)
@@ -47,9 +46,10 @@ extension Compute {
     let epsilon = Float(constants.epsilon)
     let decay = Float(constants.weightDecay)
     let friction = Float(constants.momentum)
-    pool.forEachPart(of: count, multiple: 64) { part, _ in
-      if let velocity {
-        for index in part {
+    updateBlocks(of: weights) { weights, block in
+      let (gradient, squares) = (gradient + block.lowerBound, squares + block.lowerBound)
+      if let velocity = velocity.map({ $0 + block.lowerBound }) {
+        for index in 0..<block.count {
           let g = gradient[index] * scale + decay * weights[index]
           let v = alpha * squares[index] + oneMinusAlpha * g * g
           squares[index] = v
@@ -57,7 +57,7 @@ extension Compute {
           weights[index] -= rate * velocity[index]
         }
       } else {
-        for index in part {
+        for index in 0..<block.count {
           let g = gradient[index] * scale + decay * weights[index]
           let v = alpha * squares[index] + oneMinusAlpha * g * g
           squares[index] = v

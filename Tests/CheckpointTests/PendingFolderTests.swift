@@ -174,7 +174,7 @@ struct PendingFolderTests {
     try withTemporaryFolder { path in
       let folder = try PendingFolder(finalPath: path + "/step-1")
       let told = try [Float(1), 2].withUnsafeBufferPointer {
-        try writePlaneFile([("a", $0)], path: folder.path + "/rank-0")
+        try writePlaneFile([("a", FloatSource($0))], path: folder.path + "/rank-0")
       }
       let good = ManifestEntry(path: "rank-0", size: told.size, digest: told.digest)
       var bad = good

@@ -19,7 +19,11 @@ struct PlaneFileTests {
     try first.withUnsafeBufferPointer { first in
       try last.withUnsafeBufferPointer { last in
         _ = try writePlaneFile(
-          [("first", first), ("empty", UnsafeBufferPointer(rebasing: last[..<0])), ("last", last)],
+          [
+            ("first", FloatSource(first)),
+            ("empty", FloatSource(UnsafeBufferPointer(rebasing: last[..<0]))),
+            ("last", FloatSource(last)),
+          ],
           path: path, blockLength: 16)
       }
     }
@@ -63,10 +67,11 @@ struct PlaneFileTests {
     let weights = (0..<count).map { _ in random.normal() * 0.02 }
     try withTemporaryFolder { path in
       try weights.withUnsafeBufferPointer { weights in
-        let told = try writePlaneFile([("weights", weights)], path: path + "/one")
+        let told = try writePlaneFile([("weights", FloatSource(weights))], path: path + "/one")
         #expect(told.digest == (try digest(ofFile: path + "/one")))
         #expect(told.size == (try fileBytes(path + "/one").count))
-        #expect(told == (try writePlaneFile([("weights", weights)], path: path + "/two")))
+        #expect(
+          told == (try writePlaneFile([("weights", FloatSource(weights))], path: path + "/two")))
         // Of 32 bits the exponent's 8 need about 2.6.
         #expect(Double(told.size) / Double(4 * count) < 0.86)
       }
@@ -218,7 +223,7 @@ struct PlaneFileTests {
       func message(_ names: [String], _ file: String) -> String {
         sentence {
           try [Float(1)].withUnsafeBufferPointer { numbers in
-            _ = try writePlaneFile(names.map { ($0, numbers) }, path: file)
+            _ = try writePlaneFile(names.map { ($0, FloatSource(numbers)) }, path: file)
           }
         }
       }

@@ -39,7 +39,8 @@ struct SafetensorsFixtureTests {
     let (placements, _) = placements(of: source)
     try withTemporaryFolder { path in
       try floats.withUnsafeBufferPointer {
-        try writeSafetensors(placements: placements.reversed(), from: $0, type: type, folder: path)
+        try writeSafetensors(
+          placements: placements.reversed(), from: FloatSource($0), type: type, folder: path)
       }
       let written = try fileBytes(path + "/model.safetensors")
       #expect(

@@ -15,7 +15,8 @@ struct SafetensorsFolderTests {
   func write(_ path: String, shardBytes: Int = 5_000_000_000, type: NumberType = .f32) throws {
     try floats.withUnsafeBufferPointer {
       try writeSafetensors(
-        placements: placements, from: $0, type: type, shardBytes: shardBytes, folder: path)
+        placements: placements, from: FloatSource($0), type: type, shardBytes: shardBytes,
+        folder: path)
     }
   }
 
@@ -80,7 +81,7 @@ struct SafetensorsFolderTests {
       other.replaceSubrange(9..<13, with: floats[3..<7])
       other.replaceSubrange(1..<4, with: floats[0..<3])
       try other.withUnsafeBufferPointer {
-        try writeSafetensors(placements: moved, from: $0, type: .bf16, folder: path)
+        try writeSafetensors(placements: moved, from: FloatSource($0), type: .bf16, folder: path)
       }
       #expect(try fileBytes(path + "/model.safetensors") == first)
       #expect(first.count % 8 == 0 && (Int(first[0]) + Int(first[1]) << 8) % 8 == 0)
@@ -94,7 +95,7 @@ struct SafetensorsFolderTests {
     let placement = [TensorPlacement(name: "w", shape: [count], offset: 0)]
     try withTemporaryFolder { path in
       try source.withUnsafeBufferPointer {
-        try writeSafetensors(placements: placement, from: $0, type: type, folder: path)
+        try writeSafetensors(placements: placement, from: FloatSource($0), type: type, folder: path)
       }
       #expect(try numbers(of: SafetensorsFolder(path: path)) == source)
     }
@@ -130,7 +131,8 @@ struct SafetensorsFolderTests {
         let placements = names.map { TensorPlacement(name: $0, shape: [1], offset: 0) }
         return sentence {
           try [value].withUnsafeBufferPointer {
-            try writeSafetensors(placements: placements, from: $0, type: type, folder: folder)
+            try writeSafetensors(
+              placements: placements, from: FloatSource($0), type: type, folder: folder)
           }
         }
       }

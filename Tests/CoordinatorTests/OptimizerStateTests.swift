@@ -41,7 +41,8 @@ import Testing
     var (weight, velocity) = (0.0, 0.0)
     for (update, square) in [(1, 1.0), (2, 1.75)] {
       state.update(
-        weights: weights.base, gradient: gradient.base, scale: 0.5, learningRate: 1,
+        weights: MasterWeights(floats: weights.base, count: 3), gradient: gradient.base,
+        scale: 0.5, learningRate: 1,
         compute: compute)
       velocity = momentum * velocity + 2 / (square.squareRoot() + 0.5)
       weight -= velocity

@@ -124,7 +124,7 @@ private let cases: [(TinySizes, [String]?)] = [
   /// A new adapter changes nothing in any bit, its B has a gradient, its A none.
   @Test func aNewAdapterIsNoChange() throws {
     let adapted = try AdaptedModel(.tied)
-    adapted.weights.adapter?.initialize(seed: 3)
+    initializeAdapter(adapted.table, seed: 3, into: adapted.memory.base)
     let compute = Compute(threadCount: 1)
     let batch = PackedBatch(twoFamilies(below: 37))
     let plain = adapted.model.decoder(compute).forward(batch, keepsActivations: false)

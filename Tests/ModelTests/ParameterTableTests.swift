@@ -34,7 +34,7 @@ import Testing
       #expect(parameter.offset - end < 16)
       // A block starts on a multiple of 16; what shares a product follows without a gap.
       #expect(parameter.offset % 16 == 0 || parameter.offset == end)
-      // Matrices come first, so that a bf16 copy is of the first part.
+      // Matrices come first, so that what is in bf16 is the first part.
       let isMatrix = parameter.shape.count == 2
       #expect(isMatrix == (parameter.offset < table.matrixCount), "\(parameter.name)")
       #expect(isMatrix == (parameter.offset + parameter.count <= table.matrixCount))

@@ -260,9 +260,10 @@ final class TinyAdapter {
 
   /// Valid while the adapter lives.
   func weights(_ precision: Precision) -> AdapterWeights {
-    AdapterWeights(
-      configuration: configuration, table: table, base: memory.base,
-      rounded: precision == .bf16 ? halves : nil)
+    switch precision {
+    case .f32: AdapterWeights(configuration: configuration, table: table, base: memory.base)
+    case .bf16: AdapterWeights(configuration: configuration, table: table, rounded: halves)
+    }
   }
 
   private var halves: UnsafeMutablePointer<UInt16> {

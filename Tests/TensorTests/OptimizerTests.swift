@@ -21,8 +21,8 @@ private let counts = [1, 7, 64, 65, 1000]
         let scale = 1.0 / 32
         let operand = Operand(gradient)
         compute.adamW(
-          weights: weights.base, gradient: operand.base, scale: Float(scale), first: first.base,
-          second: second.base, count: count,
+          weights: weights.masters, gradient: operand.base, scale: Float(scale), first: first.base,
+          second: second.base,
           constants: AdamWStep(
             learningRate: rate, betas: (beta1, beta2), epsilon: epsilon,
             weightDecay: weightDecay, step: step))
@@ -49,8 +49,8 @@ private let counts = [1, 7, 64, 65, 1000]
       Operand(one), Operand(one), Operand(one), Operand(one)
     )
     compute.adamW(
-      weights: weights.base, gradient: gradient.base, scale: 1, first: first.base,
-      second: second.base, count: 9,
+      weights: weights.masters, gradient: gradient.base, scale: 1, first: first.base,
+      second: second.base,
       constants: AdamWStep(
         learningRate: 0.125, betas: (0.9, 0.999), epsilon: 0, weightDecay: 0, step: 1_000_000))
     expectClose(weights, one.filled(0.875), tolerance: 1e-6)
@@ -69,8 +69,8 @@ private let counts = [1, 7, 64, 65, 1000]
         let gradient = Table(rows: 1, columns: count, seed: 131 + UInt64(step))
         let operand = Operand(gradient)
         compute.sgd(
-          weights: weights.base, gradient: operand.base, scale: 0.25,
-          velocity: constants.momentum == 0 ? nil : state.base, count: count,
+          weights: weights.masters, gradient: operand.base, scale: 0.25,
+          velocity: constants.momentum == 0 ? nil : state.base,
           learningRate: 0.05, momentum: constants.momentum,
           weightDecay: constants.weightDecay, isFirst: step == 1)
         for index in 0..<count {
@@ -98,9 +98,8 @@ private let counts = [1, 7, 64, 65, 1000]
         let gradient = Table(rows: 1, columns: count, seed: 151 + UInt64(step), deviation: 40)
         let operand = Operand(gradient)
         compute.rmsProp(
-          weights: weights.base, gradient: operand.base, scale: Float(scale),
+          weights: weights.masters, gradient: operand.base, scale: Float(scale),
           squares: squares.base, velocity: constants.momentum == 0 ? nil : velocity.base,
-          count: count,
           constants: RMSPropStep(
             learningRate: rate, alpha: alpha, epsilon: epsilon,
             weightDecay: constants.weightDecay, momentum: constants.momentum))

@@ -85,6 +85,8 @@ final class Operand {
   let columns: Int
   let precision: Precision
   private let buffer: FloatBuffer
+  /// The floats as what an optimizer updates.
+  var masters: MasterWeights { MasterWeights(floats: base, count: rows * columns) }
 
   /// A copy of a table's numbers, rounded to the precision.
   init(_ table: Table, _ precision: Precision = .f32) {

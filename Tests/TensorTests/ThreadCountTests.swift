@@ -222,17 +222,16 @@ private let all =
       let (w, g) = (operand(1, count, 41), operand(1, count, 42))
       let (m, v) = (operand(1, count, 43), operand(1, count, 44))
       compute.sgd(
-        weights: w.base, gradient: g.base, scale: 0.5, velocity: m.base, count: count,
+        weights: w.masters, gradient: g.base, scale: 0.5, velocity: m.base,
         learningRate: 0.1, momentum: 0.9, weightDecay: 0.1, isFirst: false)
       for index in 0..<count { v.base[index] = abs(v.base[index]) }
       compute.adamW(
-        weights: w.base, gradient: g.base, scale: 0.3, first: m.base, second: v.base, count: count,
+        weights: w.masters, gradient: g.base, scale: 0.3, first: m.base, second: v.base,
         constants: AdamWStep(
           learningRate: 0.01, betas: (0.9, 0.999), epsilon: 1e-8, weightDecay: 0.1, step: 3))
       for velocity in [m.base, nil] {
         compute.rmsProp(
-          weights: w.base, gradient: g.base, scale: 0.7, squares: v.base, velocity: velocity,
-          count: count,
+          weights: w.masters, gradient: g.base, scale: 0.7, squares: v.base, velocity: velocity,
           constants: RMSPropStep(
             learningRate: 0.01, alpha: 0.9, epsilon: 1e-8, weightDecay: 0.1, momentum: 0.5))
       }

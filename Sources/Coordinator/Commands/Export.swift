@@ -175,7 +175,8 @@ private struct ExportSource {
 
   /// What is written.
   var folder: ExportedFolder {
-    let weights = UnsafeBufferPointer(start: UnsafePointer(numbers.base), count: numbers.count)
+    let weights = FloatSource(
+      UnsafeBufferPointer(start: UnsafePointer(numbers.base), count: numbers.count))
     guard let adapter else {
       return ExportedFolder(
         placements: model.placements, weights: weights, assets: model.assets)

@@ -8,7 +8,7 @@ struct ExportedFolder {
   /// The tensors.
   var placements: [TensorPlacement]
   /// The flat allocation.
-  var weights: UnsafeBufferPointer<Float>
+  var weights: FloatSource
   /// File name of the weights before `.safetensors`.
   var stem = "model"
   /// Files that go along; `config.json` gets the number type.
@@ -49,7 +49,7 @@ struct ExportedFolder {
 extension ModelFolder {
   /// The folder of a trained adapter: PEFT's files and the tokenizer.
   func exportedAdapter(
-    _ adapter: AdapterConfiguration, _ table: AdapterTable, weights: UnsafeBufferPointer<Float>
+    _ adapter: AdapterConfiguration, _ table: AdapterTable, weights: FloatSource
   ) -> ExportedFolder {
     let ofBase = ["config.json", "generation_config.json"]
     return ExportedFolder(

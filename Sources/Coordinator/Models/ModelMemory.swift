@@ -40,15 +40,24 @@ struct AdapterRequest {
   var start: Start
 }
 
-/// Where a model's weights lie among the arrays of a node.
-private struct WeightPlaces {
-  /// The floats: all of the table, or the vectors alone where products read a bf16 copy and nothing
-  /// trains the floats.
-  var floats = 0
-  /// The matrices in bf16, nil in f32.
+/// Where a table's numbers lie among the arrays of a node.
+private struct NumberPlaces {
+  /// Number of all.
+  var count: Int
+  /// How many of them, the first, products read in bf16; 0 in f32.
+  var roundedCount = 0
+  /// The others, in floats.
+  var floats: Int
+  /// The first in bf16, nil in f32.
   var rounded: Int?
-  var adapter: Int?
-  var roundedAdapter: Int?
+  /// What rounding took from them, where they are trained.
+  var remainders: Int?
+}
+
+/// Where a model's weights lie.
+private struct WeightPlaces {
+  var model: NumberPlaces
+  var adapter: NumberPlaces?
 }
 
 /// The weights of a command or run in memory that the ranks of a node share.
@@ -56,7 +65,7 @@ private struct WeightPlaces {
 /// Models of the same base weights have one copy of them, unless they are trained. They are read rather
 /// than mapped: files are mostly in another number type, tensors lie otherwise than the products want
 /// them, and a mapped file that is cut short ends the process with SIGBUS. In bf16, what is trained has
-/// floats (master weights) and a copy that products read; what is frozen has the copy alone.
+/// beside the numbers that products read what rounding took from each (``MasterWeights``).
 struct ModelMemory {
   let memory: NodeMemory
   let precision: Precision
@@ -64,12 +73,8 @@ struct ModelMemory {
   let reference: DecoderWeights?
   /// Further frozen models, in the order they were asked for.
   let others: [DecoderWeights]
-  /// Index in `memory` of what is trained: the policy's weights, or its adapter.
-  let trainedArray: Int
-  /// What is trained, in floats.
-  let trained: UnsafeMutableBufferPointer<Float>
-  /// The first float of `trained`.
-  let trainedBase: UnsafeMutablePointer<Float>
+  /// What is trained: the policy's weights, or its adapter; where nothing is, only what lies in floats.
+  let trained: MasterWeights
   /// Index of the gradient in `memory`, if it was asked for.
   let gradientArray: Int
   /// A rank's own bytes and its share of what the node's ranks have together.
@@ -99,34 +104,36 @@ struct ModelMemory {
       arrays.append((name, count, .perNode))
       return arrays.count - 1
     }
-    // Two bf16 numbers take the place of a float.
-    func placeRounded(_ name: String, _ count: Int) -> Int? {
-      precision == .f32 ? nil : place("\(name) in bf16", (count + 1) / 2)
+    func placeNumbers(
+      _ name: String, count: Int, matrixCount: Int, isTrained: Bool
+    ) -> NumberPlaces {
+      if precision == .f32 { return NumberPlaces(count: count, floats: place(name, count)) }
+      // Two halves take the place of a float.
+      let halves = (matrixCount + 1) / 2
+      return NumberPlaces(
+        count: count, roundedCount: matrixCount, floats: place(name, count - matrixCount),
+        rounded: place("\(name) in bf16", halves),
+        remainders: isTrained ? place("\(name)'s remainders", halves) : nil)
     }
     var places: [WeightPlaces] = []
     for (index, request) in requests.enumerated() {
-      var own = WeightPlaces()
       let table = request.folder.table
       let shared = requests[..<index].indices.first { requests[$0].sharesWeights(with: request) }
-      if let shared {
-        own = places[shared]
-      } else {
-        let isWhole = precision == .f32 || request.changesWeights
-        own.floats = place(
-          request.name, isWhole ? table.floatCount : table.floatCount - table.matrixCount)
-        own.rounded = placeRounded(request.name, table.matrixCount)
+      let model =
+        shared.map { places[$0].model }
+        ?? placeNumbers(
+          request.name, count: table.floatCount, matrixCount: table.matrixCount,
+          isTrained: request.changesWeights)
+      let adapter = request.adapter.map {
+        // Only the first, the policy, is trained.
+        placeNumbers(
+          "\(request.name)'s adapter", count: $0.table.floatCount,
+          matrixCount: $0.table.floatCount, isTrained: index == 0 && hasGradient)
       }
-      own.adapter = request.adapter.map {
-        place("\(request.name)'s adapter", $0.table.floatCount)
-      }
-      own.roundedAdapter = request.adapter.flatMap {
-        placeRounded("\(request.name)'s adapter", $0.table.floatCount)
-      }
-      places.append(own)
+      places.append(WeightPlaces(model: model, adapter: adapter))
     }
-    trainedArray = places[0].adapter ?? places[0].floats
     gradientArray = arrays.count
-    if hasGradient { arrays.append(("gradient", arrays[trainedArray].count, .perRank)) }
+    if hasGradient { arrays.append(("gradient", places[0].trained.count, .perRank)) }
     self.places = places
     let nodeSize = communicator.nodeSize
     let floats = arrays.reduce(0.0) {
@@ -151,8 +158,7 @@ struct ModelMemory {
     self.policy = weights[0]
     self.reference = reference == nil ? nil : weights[1]
     self.others = Array(weights.dropFirst(reference == nil ? 1 : 2))
-    trained = memory.own(trainedArray)
-    trainedBase = try base(trained, of: policy)
+    trained = try places[0].trained.masters(of: policy, in: memory)
   }
 
   /// This rank's gradient.
@@ -160,43 +166,70 @@ struct ModelMemory {
 }
 
 extension WeightPlaces {
+  /// What is trained of a model that is.
+  var trained: NumberPlaces { adapter ?? model }
+
   func weights(
     of request: ModelRequest, in memory: NodeMemory
   ) throws(ModelError) -> DecoderWeights {
     let (configuration, table) = (request.folder.configuration, request.folder.table)
-    let floats = try base(memory.own(self.floats), of: request)
-    let adapter = try request.adapter.flatMap { wanted throws(ModelError) in
-      try self.adapter.map { index throws(ModelError) in
-        AdapterWeights(
+    var weights: AdapterWeights?
+    if let wanted = request.adapter, let adapter {
+      if let rounded = try adapter.halves(adapter.rounded, of: request, in: memory) {
+        weights = AdapterWeights(
+          configuration: wanted.configuration, table: wanted.table, rounded: rounded)
+      } else {
+        weights = AdapterWeights(
           configuration: wanted.configuration, table: wanted.table,
-          base: try base(memory.own(index), of: request),
-          rounded: try roundedAdapter.map { index throws(ModelError) in
-            bf16(try base(memory.own(index), of: request))
-          })
+          base: try adapter.base(of: request, in: memory))
       }
     }
-    guard let rounded else {
+    let floats = try model.base(of: request, in: memory)
+    guard let rounded = try model.halves(model.rounded, of: request, in: memory) else {
       return DecoderWeights(
-        configuration: configuration, table: table, base: floats, adapter: adapter)
+        configuration: configuration, table: table, base: floats, adapter: weights)
     }
     return DecoderWeights(
-      configuration: configuration, table: table,
-      rounded: bf16(try base(memory.own(rounded), of: request)),
-      vectors: floats + (request.changesWeights ? table.matrixCount : 0), adapter: adapter)
+      configuration: configuration, table: table, rounded: rounded, vectors: floats,
+      adapter: weights)
   }
 }
 
-private func base(
-  _ memory: UnsafeMutableBufferPointer<Float>, of request: ModelRequest
-) throws(ModelError) -> UnsafeMutablePointer<Float> {
-  guard let base = memory.baseAddress else {
-    throw ModelError("\(request.folder.path): the model has no weights")
+extension NumberPlaces {
+  /// The numbers as an optimizer has them; without remainders only those that lie in floats.
+  func masters(
+    of request: ModelRequest, in memory: NodeMemory
+  ) throws(ModelError) -> MasterWeights {
+    let floats = try base(of: request, in: memory)
+    guard let rounded = try halves(rounded, of: request, in: memory),
+      let remainders = try halves(remainders, of: request, in: memory)
+    else { return MasterWeights(floats: floats, count: count - roundedCount) }
+    return MasterWeights(
+      rounded: rounded,
+      remainders: UnsafeMutableRawPointer(remainders).assumingMemoryBound(to: Int16.self),
+      splitCount: roundedCount, floats: floats, count: count)
   }
-  return base
-}
 
-private func bf16(_ memory: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<UInt16> {
-  UnsafeMutableRawPointer(memory).assumingMemoryBound(to: UInt16.self)
+  /// The floats behind the numbers that are in bf16.
+  func base(
+    of request: ModelRequest, in memory: NodeMemory
+  ) throws(ModelError) -> UnsafeMutablePointer<Float> {
+    guard let base = memory.own(floats).baseAddress else {
+      throw ModelError("\(request.folder.path): the model has no weights")
+    }
+    return base
+  }
+
+  /// An array of 16-bit numbers, nil for none.
+  func halves(
+    _ array: Int?, of request: ModelRequest, in memory: NodeMemory
+  ) throws(ModelError) -> UnsafeMutablePointer<UInt16>? {
+    guard let array else { return nil }
+    guard let base = memory.own(array).baseAddress else {
+      throw ModelError("\(request.folder.path): the model has no weights")
+    }
+    return UnsafeMutableRawPointer(base).assumingMemoryBound(to: UInt16.self)
+  }
 }
 
 extension ModelRequest {
@@ -221,8 +254,9 @@ extension ModelMemory {
         requests[$0].hasSameStart(as: request)
       }
       if let earlier {
-        if places[earlier].floats != places[index].floats, communicator.nodeRank == 0 {
-          copyWeights(from: earlier, to: index, pool: pool)
+        let (from, to) = (places[earlier].model, places[index].model)
+        if from.floats != to.floats, communicator.nodeRank == 0 {
+          copyWeights(from: from, to: to, pool: pool)
         }
         try communicator.barrier()
       } else {
@@ -233,22 +267,18 @@ extension ModelMemory {
   }
 
   /// Takes over the weights of a model that begins with the same ones.
-  private func copyWeights(from earlier: Int, to index: Int, pool: ThreadPool) {
-    let (source, target) = (memory.own(places[earlier].floats), memory.own(places[index].floats))
-    // All floats, or those of the vectors, which stand last.
-    copy(source.suffix(target.count), to: target, pool: pool)
-    if let from = places[earlier].rounded, let to = places[index].rounded {
-      copy(memory.own(from)[...], to: memory.own(to), pool: pool)
+  private func copyWeights(from source: NumberPlaces, to target: NumberPlaces, pool: ThreadPool) {
+    copy(memory.own(source.floats), to: memory.own(target.floats), pool: pool)
+    if let from = source.rounded, let to = target.rounded {
+      copy(memory.own(from), to: memory.own(to), pool: pool)
     }
   }
 
   private func copy(
-    _ source: Slice<UnsafeMutableBufferPointer<Float>>,
-    to target: UnsafeMutableBufferPointer<Float>, pool: ThreadPool
+    _ source: UnsafeMutableBufferPointer<Float>, to target: UnsafeMutableBufferPointer<Float>,
+    pool: ThreadPool
   ) {
-    guard let from = UnsafeMutableBufferPointer(rebasing: source).baseAddress,
-      let to = target.baseAddress
-    else { return }
+    guard let from = source.baseAddress, let to = target.baseAddress else { return }
     nonisolated(unsafe) let (first, place) = (from, to)
     pool.forEachPart(of: target.count, multiple: 1024) { part, _ in
       (place + part.lowerBound).update(from: first + part.lowerBound, count: part.count)
@@ -268,86 +298,76 @@ extension ModelMemory {
         try stored.readPieces(
           folder.storedPlacements, bufferCount: folder.table.floatCount,
           run: { count, task in pool.run(count) { index, _ in task(index) } }
-        ) { store($0, at: $1, of: index) }
+        ) { store($0, at: $1, in: places[index].model) }
         guard let seed = folder.drawnHeadSeed else { return }
         initializeHead(
           table: folder.table, configuration: folder.configuration, seed: seed
-        ) { store($0, at: $1, of: index) }
+        ) { store($0, at: $1, in: places[index].model) }
       }
     case .random(_, let seed):
       // Each rank of the node draws a part.
       initializeWeights(
         table: folder.table, configuration: folder.configuration, seed: seed,
         part: communicator.nodeRank, of: communicator.nodeSize, pool: pool
-      ) { store($0, at: $1, of: index) }
+      ) { store($0, at: $1, in: places[index].model) }
     }
     try communicator.barrier()
   }
 
-  /// Puts floats of one tensor where they lie: as floats, rounded, or both.
-  private func store(_ floats: UnsafeBufferPointer<Float>, at offset: Int, of index: Int) {
-    guard let source = floats.baseAddress, let own = memory.own(places[index].floats).baseAddress
-    else { return }
-    let matrixCount = requests[index].folder.table.matrixCount
-    let isWhole = places[index].rounded == nil || requests[index].changesWeights
-    if isWhole {
-      (own + offset).update(from: source, count: floats.count)
-    } else if offset >= matrixCount {
-      (own + offset - matrixCount).update(from: source, count: floats.count)
-    }
-    if offset < matrixCount, let rounded = places[index].rounded,
-      let base = memory.own(rounded).baseAddress
-    {
-      roundToBF16(source, to: bf16(base) + offset, count: floats.count)
+  /// Puts floats of one tensor where they lie, in memory that is zero still.
+  private func store(
+    _ floats: UnsafeBufferPointer<Float>, at offset: Int, in places: NumberPlaces
+  ) {
+    guard let source = floats.baseAddress else { return }
+    if places.remainders != nil {
+      trained.fill(source, at: offset..<offset + floats.count)
+    } else if offset < places.roundedCount, let rounded = places.rounded {
+      if let target = memory.own(rounded).baseAddress {
+        let halves = UnsafeMutableRawPointer(target).assumingMemoryBound(to: UInt16.self)
+        roundToBF16(source, to: halves + offset, count: floats.count)
+      }
+    } else if let target = memory.own(places.floats).baseAddress {
+      (target + (offset - places.roundedCount)).update(from: source, count: floats.count)
     }
   }
 
   private func fillAdapter(_ index: Int, communicator: borrowing Communicator) throws {
-    guard let wanted = requests[index].adapter, let place = places[index].adapter else { return }
-    let floats = memory.own(place)
+    guard let wanted = requests[index].adapter, let places = places[index].adapter else { return }
     let isReader = communicator.nodeRank == 0
     try communicator.agree {
-      guard isReader, let base = floats.baseAddress else { return }
+      guard isReader else { return }
+      let numbers = FloatBuffer(count: places.count)
+      let floats = UnsafeMutableBufferPointer(start: numbers.base, count: places.count)
       switch wanted.start {
       case .folder(let folder): try folder.read(into: floats)
-      case .drawn(let seed):
-        AdapterWeights(configuration: wanted.configuration, table: wanted.table, base: base)
-          .initialize(seed: seed)
+      case .drawn(let seed): initializeAdapter(wanted.table, seed: seed, into: numbers.base)
       }
-      guard let rounded = places[index].roundedAdapter,
-        let target = memory.own(rounded).baseAddress
-      else { return }
-      roundToBF16(base, to: bf16(target), count: floats.count)
+      store(UnsafeBufferPointer(floats), at: 0, in: places)
     }
     try communicator.barrier()
   }
 
-  /// Makes every rank's slice of what is trained visible to all, in both number types; collective.
-  func publishTrained(
-    slices: [Range<Int>], pool: ThreadPool, communicator: borrowing Communicator
-  ) throws {
-    try memory.publish(array: trainedArray, slices: slices)
-    try roundTrained(pool: pool, communicator: communicator)
-  }
-
-  /// Renews the bf16 copy of what is trained, each rank of the node a part; collective.
-  private func roundTrained(pool: ThreadPool, communicator: borrowing Communicator) throws {
-    guard let rounded = places[0].roundedAdapter ?? places[0].rounded else { return }
-    let count =
-      places[0].adapter == nil ? requests[0].folder.table.matrixCount : trained.count
-    let (part, parts) = (communicator.nodeRank, communicator.nodeSize)
-    // Parts begin on a multiple of 64 numbers.
-    let blocks = (count + 63) / 64
-    let first = blocks * part / parts * 64
-    let last = min(count, blocks * (part + 1) / parts * 64)
-    try communicator.barrier()
-    if let target = memory.own(rounded).baseAddress {
-      nonisolated(unsafe) let (source, copy) = (trainedBase, bf16(target))
-      pool.forEachPart(of: max(0, last - first), multiple: 64) { part, _ in
-        let start = first + part.lowerBound
-        roundToBF16(source + start, to: copy + start, count: part.count)
-      }
+  /// Makes every rank's slice of what is trained visible to all; collective.
+  ///
+  /// - Parameter slices: the part of each rank, in rank order; they begin at even places.
+  /// - Throws: an error of MPI.
+  func publishTrained(slices: [Range<Int>]) throws {
+    let places = places[0].trained
+    let (rounded, count) = (places.roundedCount, places.count)
+    try memory.publish(
+      array: places.floats,
+      slices: slices.map {
+        let part = $0.clamped(to: rounded..<count)
+        return part.lowerBound - rounded..<part.upperBound - rounded
+      })
+    for halves in [places.rounded, places.remainders].compactMap({ $0 }) {
+      // Two numbers a float; an odd end shares one with nobody.
+      try memory.publish(
+        array: halves,
+        slices: slices.map {
+          let part = $0.clamped(to: 0..<rounded)
+          return (part.lowerBound + 1) / 2..<(part.upperBound + 1) / 2
+        })
     }
-    try communicator.barrier()
   }
 }

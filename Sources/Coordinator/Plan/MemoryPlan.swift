@@ -98,28 +98,30 @@ extension MemoryPlan {
     if bytes > 0 { items.append(Item(name: name, bytes: bytes, holder: holder, isExact: isExact)) }
   }
 
-  /// Weights: f32 masters of what is trained; a frozen model only as products read it.
+  /// Weights, as products read them; in bf16 beside what is trained what rounding took from it.
   private mutating func addWeights(_ models: PlannedModels, _ precision: Precision) {
-    func addFrozen(_ name: String, _ model: PlannedModels.Model) {
+    let type = precision.rawValue
+    func addRemainders(_ name: String, _ count: Int) {
+      if precision == .bf16 { add("\(name)'s remainders to f32", 2 * Double(count), .node) }
+    }
+    func addModel(_ name: String, _ model: PlannedModels.Model) {
       // Vectors stay f32.
       let vectors = Double(model.floatCount - model.matrixCount)
       add(
-        "\(name), \(precision.rawValue)",
-        4 * vectors + Double(precision.byteCount * model.matrixCount), .node)
+        "\(name), \(type)", 4 * vectors + Double(precision.byteCount * model.matrixCount), .node)
     }
-    let copies = precision == .bf16
     if let adapter = models.adapterFloats {
-      addFrozen("policy's base", models.policy)
-      add("adapter, f32", 4 * Double(adapter), .node)
-      if copies { add("adapter, bf16 copy", 2 * Double(adapter), .node) }
+      addModel("policy's base", models.policy)
+      add("adapter, \(type)", Double(precision.byteCount * adapter), .node)
+      addRemainders("adapter", adapter)
     } else {
-      add("policy, f32", 4 * Double(models.policy.floatCount), .node)
-      if copies { add("policy, bf16 copy", 2 * Double(models.policy.matrixCount), .node) }
+      addModel("policy", models.policy)
+      addRemainders("policy", models.policy.matrixCount)
     }
     if let reference = models.reference, !models.referenceIsShared {
-      addFrozen("reference", reference)
+      addModel("reference", reference)
     }
-    for oracle in models.oracles { addFrozen(oracle.name, oracle) }
+    for oracle in models.oracles { addModel(oracle.name, oracle) }
   }
 
   private mutating func addActivations(

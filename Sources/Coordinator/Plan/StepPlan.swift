@@ -138,10 +138,8 @@ struct StepPlan {
     _ speeds: Speeds
   ) {
     // Read for the norm; then gradient and state are read, state and weights written.
-    let copy = speeds.precision == .bf16 ? 2.0 : 0
     let bytes =
-      Double(models.trainedFloats)
-      * (4 + 4 + 8 + 2 * configuration.optimizer.stateBytes + copy)
+      Double(models.trainedFloats) * (4 + 4 + 8 + 2 * configuration.optimizer.stateBytes)
     phases.append(
       Phase(
         name: "optimizer", bytes: bytes,

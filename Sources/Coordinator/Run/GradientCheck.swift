@@ -50,7 +50,7 @@ struct GradientCheck {
     (rows, groups) = try run.preparedRows(communicator: communicator, onPhase: onPhase)
     let slice = run.optimizer.slice
     weights = FloatBuffer(count: slice.count)
-    weights.base.update(from: run.trainedSlice, count: slice.count)
+    run.trainedSlice.read(0..<slice.count, into: weights.base)
     direction = FloatBuffer(count: slice.count)
     start = try GradientCheck.results(run, rows, groups, communicator: communicator)
     let planned = rows
@@ -191,13 +191,10 @@ struct GradientCheck {
     by step: Double, communicator: borrowing Communicator
   ) throws -> [PairResult] {
     let target = run.trainedSlice
-    let factor = Float(step)
-    for index in 0..<weights.count {
-      target[index] = weights.base[index] + factor * direction.base[index]
-    }
+    run.worker.compute.displace(target, by: Float(step), along: direction.base)
     try run.publishWeights(communicator: communicator)
     let results = try GradientCheck.results(run, rows, groups, communicator: communicator)
-    target.update(from: weights.base, count: weights.count)
+    target.write(weights.base, to: 0..<weights.count)
     try run.publishWeights(communicator: communicator)
     return results
   }

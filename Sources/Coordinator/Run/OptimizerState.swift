@@ -35,13 +35,13 @@ final class OptimizerState {
   /// Applies one update to this rank's slice.
   ///
   /// - Parameters:
-  ///   - weights: first weight of the slice.
+  ///   - weights: the slice of the weights.
   ///   - gradient: first number of the slice's summed gradient.
   ///   - scale: division by the planned count and clipping in one factor.
   ///   - learningRate: of this update.
   ///   - compute: the rank's threads.
   func update(
-    weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>, scale: Float,
+    weights: MasterWeights, gradient: UnsafePointer<Float>, scale: Float,
     learningRate: Double, compute: Compute
   ) {
     updateCount += 1
@@ -49,20 +49,20 @@ final class OptimizerState {
     case .adamw:
       compute.adamW(
         weights: weights, gradient: gradient, scale: scale, first: arrays[0].buffer.base,
-        second: arrays[1].buffer.base, count: slice.count,
+        second: arrays[1].buffer.base,
         constants: AdamWStep(
           learningRate: learningRate, betas: (settings.firstBeta, settings.secondBeta),
           epsilon: settings.eps, weightDecay: settings.weightDecay, step: updateCount))
     case .sgd:
       compute.sgd(
         weights: weights, gradient: gradient, scale: scale,
-        velocity: arrays.first?.buffer.base, count: slice.count, learningRate: learningRate,
+        velocity: arrays.first?.buffer.base, learningRate: learningRate,
         momentum: settings.momentum, weightDecay: settings.weightDecay,
         isFirst: updateCount == 1)
     case .rmsprop:
       compute.rmsProp(
         weights: weights, gradient: gradient, scale: scale, squares: arrays[0].buffer.base,
-        velocity: arrays.count > 1 ? arrays[1].buffer.base : nil, count: slice.count,
+        velocity: arrays.count > 1 ? arrays[1].buffer.base : nil,
         constants: RMSPropStep(
           learningRate: learningRate, alpha: settings.alpha, epsilon: settings.eps,
           weightDecay: settings.weightDecay, momentum: settings.momentum))

@@ -44,12 +44,12 @@ extension TrainingRun {
     var hashed: [String] = []
     if !optimizer.slice.isEmpty {
       let name = sliceName(rank)
-      let weights = UnsafeBufferPointer(
-        start: trainedSlice, count: optimizer.slice.count)
       let digest = try writePlaneFile(
-        [("weights", weights)]
+        [("weights", FloatSource(trainedSlice))]
           + optimizer.arrays.map {
-            ($0.name, UnsafeBufferPointer(start: $0.buffer.base, count: $0.buffer.count))
+            let floats = UnsafeBufferPointer(
+              start: UnsafePointer($0.buffer.base), count: $0.buffer.count)
+            return ($0.name, FloatSource(floats))
           }, path: "\(partial)/\(name)")
       hashed = [name, String(digest.size), digest.digest]
     }
@@ -68,8 +68,7 @@ extension TrainingRun {
 
   /// Whether all weights are numbers, looked at before they replace good ones.
   private func areWeightsFinite(communicator: borrowing Communicator) throws -> Bool {
-    let own = worker.compute.squaredNorms(
-      trainedSlice, count: optimizer.slice.count)
+    let own = worker.compute.squaredNorms(trainedSlice)
     return try communicator.allGather(own).joined().reduce(0, +).isFinite
   }
 
@@ -118,11 +117,7 @@ extension TrainingRun {
             + "\(memory.trained.count); it belongs to another model")
       }
       if isLeader { try saved.checkInputs(inputDigests) }
-      try saved.read(
-        "weights", range: optimizer.slice,
-        into: UnsafeMutableBufferPointer(
-          start: trainedSlice,
-          count: optimizer.slice.count))
+      try readWeights(of: saved)
       for array in optimizer.arrays {
         try saved.read(
           array.name, range: optimizer.slice,
@@ -140,6 +135,32 @@ extension TrainingRun {
     }
     try publishWeights(communicator: communicator)
     return saved.arithmetic
+  }
+}
+
+extension TrainingRun {
+  /// Reads this rank's slice of the weights, piece by piece.
+  private func readWeights(of saved: SavedState) throws {
+    let slice = optimizer.slice
+    let size = min(slice.count, 1 << 24)
+    let piece = FloatBuffer(count: size)
+    for start in stride(from: 0, to: slice.count, by: max(1, size)) {
+      let range = start..<min(slice.count, start + size)
+      try saved.read(
+        "weights",
+        range: slice.lowerBound + range.lowerBound..<slice.lowerBound + range.upperBound,
+        into: UnsafeMutableBufferPointer(start: piece.base, count: range.count))
+      trainedSlice.write(piece.base, to: range)
+    }
+  }
+}
+
+extension FloatSource {
+  /// Weights, read as floats.
+  init(_ weights: MasterWeights) {
+    self.init(count: weights.count) { range, target in
+      if let base = target.baseAddress { weights.read(range, into: base) }
+    }
   }
 }
 

@@ -5,8 +5,7 @@ import Tensor
 extension TrainingRun {
   /// Makes this rank's slice of the weights visible to all; collective.
   func publishWeights(communicator: borrowing Communicator) throws {
-    try memory.publishTrained(
-      slices: slices, pool: worker.compute.pool, communicator: communicator)
+    try memory.publishTrained(slices: slices)
   }
 
   /// Fills this rank's slice with keyed normal numbers, each times its tensor's root mean square.
@@ -26,8 +25,7 @@ extension TrainingRun {
       let range = parameter.offset..<parameter.offset + parameter.count
       let part = range.clamped(to: slice)
       if part.isEmpty { continue }
-      let squares = worker.compute.squaredNorms(
-        trainedSlice - slice.lowerBound + parameter.offset, count: parameter.count)
+      let squares = worker.compute.squaredNorms(memory.trained[range])
       let size = Float((squares.reduce(0, +) / Double(parameter.count)).squareRoot())
       for index in part { target.base[index - slice.lowerBound] *= size }
     }
@@ -50,8 +48,7 @@ extension TrainingRun {
     fillRelativeNormal(direction, key: 0)
     // Others still read the sizes of the tensors.
     try communicator.barrier()
-    let target = trainedSlice
-    for index in 0..<slice.count { target[index] += Float(size) * direction.base[index] }
+    worker.compute.displace(trainedSlice, by: Float(size), along: direction.base)
     try publishWeights(communicator: communicator)
   }
 }

@@ -122,10 +122,8 @@ final class TrainingRun {
   /// Floats of this rank's sum of gradients beside its gradient.
   var accumulatorCount: Int { accumulatorBuffer?.count ?? 0 }
 
-  /// The first weight of this rank's slice of what is trained.
-  var trainedSlice: UnsafeMutablePointer<Float> {
-    memory.trainedBase + optimizer.slice.lowerBound
-  }
+  /// This rank's slice of what is trained.
+  var trainedSlice: MasterWeights { memory.trained[optimizer.slice] }
 
   /// The tensors of what is trained.
   var trainedParameters: [Parameter] {
@@ -134,7 +132,7 @@ final class TrainingRun {
 
   /// The result as a folder.
   var exportedFolder: ExportedFolder {
-    let weights = UnsafeBufferPointer(memory.trained)
+    let weights = FloatSource(memory.trained)
     guard let adapter = memory.policy.adapter else {
       return ExportedFolder(
         placements: model.placements, weights: weights, assets: model.assets)
