@@ -124,6 +124,24 @@ extension EndToEndTests {
       }
     }
 
+    /// Ranks on several nodes, which send each other gradients and weights.
+    @Test(arguments: ["bf16", "f32"]) func nodesChangeNothing(_ precision: String) throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let settings = ["precision=\(precision)", "optimizer.learning_rate=1e-2", "threads=1"]
+        let alone = try run.result("alone", settings)
+        for (ranks, perNode) in [(2, 1), (4, 2), (5, 2)] {
+          let name = "out-\(ranks)-\(perNode)"
+          let result = try run.result(name, settings, .ranks(ranks), ranksPerNode: perNode)
+          #expect(
+            result == alone, "\(ranks), \(perNode) a node: \(result.differences(from: alone))")
+        }
+        let from = folder.file("out-4-2/checkpoints/step-00000002")
+        let again = try run.result("out-4-2", settings, .ranks(3), ranksPerNode: 1, resume: from)
+        #expect(again == alone, "\(again.differences(from: alone))")
+      }
+    }
+
     @Test func rewardModelsToo() throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)

@@ -48,9 +48,10 @@ struct MixedRun {
   /// Runs to the end and answers what came of it.
   func result(
     _ output: String, _ settings: [String] = [], _ launch: Launch = .alone,
-    resume: String = "never"
+    ranksPerNode: Int? = nil, resume: String = "never"
   ) throws -> RunResult {
-    try sailDone(arguments(output, settings, resume: resume), launch)
+    let nodes = ranksPerNode.map { ["--ranks-per-node", "\($0)"] } ?? []
+    try sailDone(arguments(output, settings, resume: resume) + nodes, launch)
     return try RunResult(folder.file(output))
   }
 }

@@ -347,7 +347,7 @@ extension ModelMemory {
     try communicator.barrier()
   }
 
-  /// Makes every rank's slice of what is trained visible to all; collective.
+  /// Makes what products read of every rank's slice visible to all; collective.
   ///
   /// - Parameter slices: the part of each rank, in rank order; they begin at even places.
   /// - Throws: an error of MPI.
@@ -360,14 +360,27 @@ extension ModelMemory {
         let part = $0.clamped(to: rounded..<count)
         return part.lowerBound - rounded..<part.upperBound - rounded
       })
-    for halves in [places.rounded, places.remainders].compactMap({ $0 }) {
-      // Two numbers a float; an odd end shares one with nobody.
-      try memory.publish(
-        array: halves,
-        slices: slices.map {
-          let part = $0.clamped(to: 0..<rounded)
-          return (part.lowerBound + 1) / 2..<(part.upperBound + 1) / 2
-        })
-    }
+    try publishHalves(places.rounded, slices: slices)
+  }
+
+  /// Makes the rest of every rank's slice visible to all, for who reads ``trained`` beyond a rank's own
+  /// slice; collective.
+  ///
+  /// - Parameter slices: as for ``publishTrained(slices:)``.
+  /// - Throws: an error of MPI.
+  func publishRemainders(slices: [Range<Int>]) throws {
+    try publishHalves(places[0].trained.remainders, slices: slices)
+  }
+
+  private func publishHalves(_ array: Int?, slices: [Range<Int>]) throws {
+    guard let array else { return }
+    let count = places[0].trained.roundedCount
+    // Two numbers a float; an odd end shares one with nobody.
+    try memory.publish(
+      array: array,
+      slices: slices.map {
+        let part = $0.clamped(to: 0..<count)
+        return (part.lowerBound + 1) / 2..<(part.upperBound + 1) / 2
+      })
   }
 }

@@ -124,7 +124,9 @@ struct StepPlan {
     seconds += bytes / ranks / speeds.bandwidth(.triad)
     var moved = contributions + bytes
     if nodeCount > 1 {
-      let crossing = contributions * (nodes - 1) / nodes + bytes * (nodes - 1)
+      // New weights go as products read them.
+      let weights = Double(speeds.precision.byteCount * models.trainedFloats)
+      let crossing = contributions * (nodes - 1) / nodes + weights * (nodes - 1)
       seconds += crossing / nodes / StepPlan.networkRate
       moved += crossing
       remarks.append("a network of \(StepPlan.networkRate / 1e9) GB/s between nodes is assumed")

@@ -192,10 +192,10 @@ struct GradientCheck {
   ) throws -> [PairResult] {
     let target = run.trainedSlice
     run.worker.compute.displace(target, by: Float(step), along: direction.base)
-    try run.publishWeights(communicator: communicator)
+    try run.publishWeights()
     let results = try GradientCheck.results(run, rows, groups, communicator: communicator)
     target.write(weights.base, to: 0..<weights.count)
-    try run.publishWeights(communicator: communicator)
+    try run.publishWeights()
     return results
   }
 

@@ -186,6 +186,7 @@ extension TrainingRun {
         return 75
       }
     }
+    try publishRemainders()
     if isLeader {
       progress.show(step: step, of: stepCount, phase: "export", first: first, since: start)
       try exportedFolder.write(to: folder.model, type: numberType)

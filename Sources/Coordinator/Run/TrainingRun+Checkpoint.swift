@@ -133,7 +133,7 @@ extension TrainingRun {
       }
       return saved
     }
-    try publishWeights(communicator: communicator)
+    try publishWeights()
     return saved.arithmetic
   }
 }

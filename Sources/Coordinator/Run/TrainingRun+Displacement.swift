@@ -3,10 +3,11 @@ import Model
 import Tensor
 
 extension TrainingRun {
-  /// Makes this rank's slice of the weights visible to all; collective.
-  func publishWeights(communicator: borrowing Communicator) throws {
-    try memory.publishTrained(slices: slices)
-  }
+  /// Makes what products read of this rank's slice of the weights visible to all; collective.
+  func publishWeights() throws { try memory.publishTrained(slices: slices) }
+
+  /// Makes the rest of it visible, so that every rank can read all weights as floats; collective.
+  func publishRemainders() throws { try memory.publishRemainders(slices: slices) }
 
   /// Fills this rank's slice with keyed normal numbers, each times its tensor's root mean square.
   ///
@@ -49,6 +50,7 @@ extension TrainingRun {
     // Others still read the sizes of the tensors.
     try communicator.barrier()
     worker.compute.displace(trainedSlice, by: Float(size), along: direction.base)
-    try publishWeights(communicator: communicator)
+    try publishWeights()
+    try publishRemainders()
   }
 }

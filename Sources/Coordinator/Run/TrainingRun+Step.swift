@@ -159,9 +159,7 @@ extension TrainingRun {
           compute: compute)
       }
     }
-    try stopwatch.measure(.reduce) {
-      try publishWeights(communicator: communicator)
-    }
+    try stopwatch.measure(.reduce) { try publishWeights() }
   }
 
   private func gatherTimes(
