@@ -5,7 +5,8 @@
 /// float's last place; bits(w) = rounded · 2¹⁶ + remainder. That is the float itself in as much memory,
 /// and no further copy (after Transformer Engine, FusedAdam's `store_param_remainders`). Only a float
 /// half way between two bf16 numbers that is rounded towards zero, one in 131 072, has a remainder that
-/// does not fit: it is kept as the next float towards zero, and a NaN as the quiet NaN of its upper half.
+/// does not fit: it is kept as the next float towards zero, from where updates of one last place alone do
+/// not take it away from zero. A NaN is kept as the quiet NaN of its upper half.
 public struct MasterWeights: @unchecked Sendable {
   /// Number of weights.
   public let count: Int
@@ -63,11 +64,10 @@ public struct MasterWeights: @unchecked Sendable {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     let split = range.clamped(to: 0..<splitCount)
     if let rounded, let remainders, !split.isEmpty {
-      let bits = UnsafeMutableRawPointer(target).assumingMemoryBound(to: UInt32.self)
       let (upper, lower) = (rounded + split.lowerBound, remainders + split.lowerBound)
       for index in 0..<split.count {
-        bits[index] =
-          UInt32(upper[index]) << 16 &+ UInt32(bitPattern: Int32(lower[index]))
+        let bits = UInt32(upper[index]) << 16 &+ UInt32(bitPattern: Int32(lower[index]))
+        target[index] = Float(bitPattern: bits)
       }
     }
     let rest = range.clamped(to: splitCount..<count)
@@ -80,10 +80,9 @@ public struct MasterWeights: @unchecked Sendable {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     let split = range.clamped(to: 0..<splitCount)
     if let rounded, let remainders, !split.isEmpty {
-      let bits = UnsafeRawPointer(source).assumingMemoryBound(to: UInt32.self)
       let (upper, lower) = (rounded + split.lowerBound, remainders + split.lowerBound)
       for index in 0..<split.count {
-        let value = bits[index]
+        let value = source[index].bitPattern
         let nearest = roundedBits(value)
         let isNaN = value & 0x7FFF_FFFF > 0x7F80_0000
         let rest = min(Int32(bitPattern: value &- nearest << 16), 0x7FFF)
@@ -98,12 +97,12 @@ public struct MasterWeights: @unchecked Sendable {
 
   /// Writes the first content of memory that is zero still.
   ///
-  /// Where all numbers are bf16 already, as in most folders, remainders stay untouched: their pages come
-  /// into being with the first update.
+  /// Where all numbers are bf16 already, as in most folders, remainders stay untouched: private memory gets
+  /// its pages with the first update.
   public func fill(_ source: UnsafePointer<Float>, at range: Range<Int>) {
-    let bits = UnsafeRawPointer(source).assumingMemoryBound(to: UInt32.self)
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
     var low: UInt32 = 0
-    for index in 0..<range.count { low |= bits[index] }
+    for index in 0..<range.count { low |= source[index].bitPattern }
     if let rounded, range.upperBound <= splitCount, low & 0xFFFF == 0 {
       roundToBF16(source, to: rounded + range.lowerBound, count: range.count)
     } else {

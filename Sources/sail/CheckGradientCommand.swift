@@ -24,6 +24,9 @@ struct CheckGradient: ParsableCommand {
   @Option(help: "Largest difference that passes, relative to the size of such slopes.")
   var tolerance = 0.01
 
+  @Option(help: ArgumentHelp("Pretends that nodes have so many ranks.", visibility: .hidden))
+  var ranksPerNode: Int?
+
   func validate() throws {
     guard displacement >= 0, displacement <= 1 else {
       throw ValidationError("--displacement must be from 0 to 1, found \(displacement)")
@@ -31,12 +34,15 @@ struct CheckGradient: ParsableCommand {
     guard tolerance > 0, tolerance.isFinite else {
       throw ValidationError("--tolerance must be above 0, found \(tolerance)")
     }
+    if let ranksPerNode, ranksPerNode < 1 {
+      throw ValidationError("--ranks-per-node must be at least 1, found \(ranksPerNode)")
+    }
   }
 
   func run() {
     let options = CheckGradientOptions(
       configuration: runFile.config, overrides: runFile.overrides, displacement: displacement,
       tolerance: tolerance)
-    runOnAllRanks { try checkGradient(options, communicator: $0) }
+    runOnAllRanks(ranksPerNode: ranksPerNode) { try checkGradient(options, communicator: $0) }
   }
 }

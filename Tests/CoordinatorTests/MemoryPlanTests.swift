@@ -82,6 +82,8 @@ import Testing
     let configuration = try Self.configuration()
     let plan = Self.plan(configuration, models)
     #expect(Self.exact(plan) == 4.0 * 3_821_079_552 + Double(adapter) * (4 + 4 + 8))
+    let rounded = Self.plan(try Self.configuration("precision=bf16"), models)
+    #expect(Self.exact(plan) - Self.exact(rounded) == 2 * Double(models.policy.matrixCount))
     models.referenceIsShared = false
     #expect(Self.exact(Self.plan(configuration, models)) - Self.exact(plan) == 4.0 * 3_821_079_552)
   }

@@ -40,7 +40,7 @@ import Testing
 
   private static func plan(
     ranks: Int = 1, nodes: Int = 1, adapter: Bool = false, nodeMemory: Double = 1e12,
-    _ change: (inout RunConfiguration) -> Void = { _ in }
+    precision: Precision = .f32, _ change: (inout RunConfiguration) -> Void = { _ in }
   ) throws -> StepPlan {
     var configuration = try MemoryPlanTests.configuration()
     change(&configuration)
@@ -54,7 +54,7 @@ import Testing
       memory: MemoryPlan(configuration, models: models, step: step, nodeMemory: nodeMemory),
       nodeCount: nodes,
       speeds: Speeds(
-        ceilings: Self.ceilings(threads: 2), precision: .f32, threads: 2 / onNode,
+        ceilings: Self.ceilings(threads: 2), precision: precision, threads: 2 / onNode,
         ranksOnNode: onNode))
   }
 
@@ -90,6 +90,12 @@ import Testing
     let far = try Self.plan(ranks: 2, nodes: 2)
     #expect(far.phases[1].seconds < 0.6 * one.phases[1].seconds)
     #expect(far.remarks.contains { $0.contains("between nodes") })
+    // Half of the gradients cross, and the weights that products read.
+    for (precision, weight) in [(Precision.f32, 4.0), (.bf16, 2)] {
+      let far = try Self.plan(ranks: 2, nodes: 2, precision: precision)
+      let sent = try #require(far.phases.first { $0.name == "sum of gradients" })
+      #expect(sent.bytes == 463_987_712 * (4 * (4 + 1) + 4 * 2 + weight))
+    }
   }
 
   @Test func layersThatRunAgainAreCounted() throws {

@@ -85,24 +85,36 @@ extension EndToEndTests {
     }
 
     /// A low-rank adapter with dropped inputs: its own weights, moments and exchange.
-    @Test func adaptersToo() throws {
+    @Test(arguments: ["bf16", "f32"]) func adaptersToo(_ precision: String) throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)
         let settings = [
-          "adapter={rank: 4, alpha: 8, dropout: 0.1, targets: [q_proj, o_proj, up_proj]}",
-          "optimizer.learning_rate=1e-2",
+          "adapter={rank: 64, alpha: 8, dropout: 0.1, targets: [q_proj, o_proj, up_proj]}",
+          "optimizer.learning_rate=1e-2", "precision=\(precision)",
         ]
         let alone = try run.result("alone", settings)
+        try expectPrecision(precision, of: "alone", folder)
         #expect(alone.weights != (try run.result("none", settings + ["adapter.dropout=0"])).weights)
-        for (ranks, threads) in [(2, 1), (4, 2), (8, 1)] {
-          let name = "out-\(ranks)-\(threads)"
-          let result = try run.result(name, settings + ["threads=\(threads)"], .ranks(ranks))
-          #expect(result == alone, "\(ranks) × \(threads): \(result.differences(from: alone))")
+        for (ranks, threads, perNode) in [(2, 1, nil), (4, 2, 2), (8, 1, nil), (2, 1, 1)] {
+          let name = "out-\(ranks)-\(threads)-\(perNode ?? 0)"
+          let result = try run.result(
+            name, settings + ["threads=\(threads)"], .ranks(ranks), ranksPerNode: perNode)
+          #expect(result == alone, "\(name): \(result.differences(from: alone))")
         }
-        let from = folder.file("out-4-2/checkpoints/step-00000002")
-        let again = try run.result("out-4-2", settings, .ranks(2), resume: from)
+        let from = folder.file("out-4-2-2/checkpoints/step-00000002")
+        let again = try run.result("out-4-2-2", settings, .ranks(2), resume: from)
         #expect(again == alone, "\(again.differences(from: alone))")
       }
+    }
+
+    /// That a run computed as it was asked to, where the CPU has instructions for bf16, else in f32.
+    private func expectPrecision(
+      _ precision: String, of output: String, _ folder: WorkFolder
+    ) throws {
+      let flags = try String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)
+      let isAble = flags.contains("avx512_bf16") || flags.contains("amx_bf16")
+      let facts = try fileJSON(folder.file("\(output)/run.json"))
+      #expect(facts["precision"]?.string == (isAble ? precision : "f32"))
     }
 
     /// bf16 products; and layers that are computed again, since their values did not fit.
@@ -112,6 +124,7 @@ extension EndToEndTests {
         let run = try MixedRun(folder)
         let settings = ["precision=\(precision)", "optimizer.learning_rate=1e-2"]
         let alone = try run.result("alone", settings)
+        try expectPrecision(precision, of: "alone", folder)
         for (ranks, threads, memory) in [(1, 2, "4MB"), (2, 1, "auto"), (4, 2, "4MB")] {
           let name = "out-\(ranks)-\(threads)"
           let result = try run.result(
@@ -130,6 +143,7 @@ extension EndToEndTests {
         let run = try MixedRun(folder)
         let settings = ["precision=\(precision)", "optimizer.learning_rate=1e-2", "threads=1"]
         let alone = try run.result("alone", settings)
+        try expectPrecision(precision, of: "alone", folder)
         for (ranks, perNode) in [(2, 1), (4, 2), (5, 2)] {
           let name = "out-\(ranks)-\(perNode)"
           let result = try run.result(name, settings, .ranks(ranks), ranksPerNode: perNode)

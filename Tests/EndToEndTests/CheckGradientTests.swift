@@ -47,6 +47,20 @@ extension EndToEndTests {
       }
     }
 
+    /// Each rank reads the sizes of whole tensors, of which other nodes hold a part.
+    ///
+    /// In bf16 differences are too coarse to pass.
+    @Test(arguments: ["bf16", "f32"]) func nodesChangeNothing(_ precision: String) throws {
+      try withWorkFolder { folder in
+        let run = try MixedRun(folder)
+        let arguments = arguments(run, settings: ["precision=\(precision)", "batch.pairs=8"])
+        let alone = try sail(arguments).output
+        #expect(alone.contains("\nall "), "\(alone)")
+        let nodes = try sail(arguments + ["--ranks-per-node", "1"], .ranks(3))
+        #expect(nodes.output == alone)
+      }
+    }
+
     @Test func whatIsTooFarApartIsAnError() throws {
       try withWorkFolder { folder in
         let run = try MixedRun(folder)

@@ -50,7 +50,7 @@ private struct NumberPlaces {
   var floats: Int
   /// The first in bf16, nil in f32.
   var rounded: Int?
-  /// What rounding took from them, where they are trained.
+  /// What rounding took from them, where they are trained; nil in f32.
   var remainders: Int?
 }
 
@@ -73,7 +73,10 @@ struct ModelMemory {
   let reference: DecoderWeights?
   /// Further frozen models, in the order they were asked for.
   let others: [DecoderWeights]
-  /// What is trained: the policy's weights, or its adapter; where nothing is, only what lies in floats.
+  /// What is trained: the policy's weights, or its adapter; empty where nothing is.
+  ///
+  /// The slices of a node's own ranks are up to date, those of other nodes after
+  /// ``publishRemainders(slices:)``.
   let trained: MasterWeights
   /// Index of the gradient in `memory`, if it was asked for.
   let gradientArray: Int
@@ -119,16 +122,17 @@ struct ModelMemory {
     for (index, request) in requests.enumerated() {
       let table = request.folder.table
       let shared = requests[..<index].indices.first { requests[$0].sharesWeights(with: request) }
+      // Only the first, the policy, is trained: its adapter, if it has one.
+      let isTrained = index == 0 && hasGradient
       let model =
         shared.map { places[$0].model }
         ?? placeNumbers(
           request.name, count: table.floatCount, matrixCount: table.matrixCount,
-          isTrained: request.changesWeights)
+          isTrained: isTrained && request.adapter == nil)
       let adapter = request.adapter.map {
-        // Only the first, the policy, is trained.
         placeNumbers(
           "\(request.name)'s adapter", count: $0.table.floatCount,
-          matrixCount: $0.table.floatCount, isTrained: index == 0 && hasGradient)
+          matrixCount: $0.table.floatCount, isTrained: isTrained)
       }
       places.append(WeightPlaces(model: model, adapter: adapter))
     }
@@ -158,7 +162,10 @@ struct ModelMemory {
     self.policy = weights[0]
     self.reference = reference == nil ? nil : weights[1]
     self.others = Array(weights.dropFirst(reference == nil ? 1 : 2))
-    trained = try places[0].trained.masters(of: policy, in: memory)
+    guard let weights = places[0].trained.masters(in: memory) else {
+      throw ModelError("\(policy.folder.path): the model has no weights")
+    }
+    trained = hasGradient ? weights : weights[0..<0]
   }
 
   /// This rank's gradient.
@@ -175,7 +182,7 @@ extension WeightPlaces {
     let (configuration, table) = (request.folder.configuration, request.folder.table)
     var weights: AdapterWeights?
     if let wanted = request.adapter, let adapter {
-      if let rounded = try adapter.halves(adapter.rounded, of: request, in: memory) {
+      if let rounded = adapter.halves(adapter.rounded, in: memory) {
         weights = AdapterWeights(
           configuration: wanted.configuration, table: wanted.table, rounded: rounded)
       } else {
@@ -185,7 +192,7 @@ extension WeightPlaces {
       }
     }
     let floats = try model.base(of: request, in: memory)
-    guard let rounded = try model.halves(model.rounded, of: request, in: memory) else {
+    guard let rounded = model.halves(model.rounded, in: memory) else {
       return DecoderWeights(
         configuration: configuration, table: table, base: floats, adapter: weights)
     }
@@ -197,12 +204,9 @@ extension WeightPlaces {
 
 extension NumberPlaces {
   /// The numbers as an optimizer has them; without remainders only those that lie in floats.
-  func masters(
-    of request: ModelRequest, in memory: NodeMemory
-  ) throws(ModelError) -> MasterWeights {
-    let floats = try base(of: request, in: memory)
-    guard let rounded = try halves(rounded, of: request, in: memory),
-      let remainders = try halves(remainders, of: request, in: memory)
+  func masters(in memory: NodeMemory) -> MasterWeights? {
+    guard let floats = memory.own(floats).baseAddress else { return nil }
+    guard let rounded = halves(rounded, in: memory), let remainders = halves(remainders, in: memory)
     else { return MasterWeights(floats: floats, count: count - roundedCount) }
     return MasterWeights(
       rounded: rounded,
@@ -221,13 +225,8 @@ extension NumberPlaces {
   }
 
   /// An array of 16-bit numbers, nil for none.
-  func halves(
-    _ array: Int?, of request: ModelRequest, in memory: NodeMemory
-  ) throws(ModelError) -> UnsafeMutablePointer<UInt16>? {
-    guard let array else { return nil }
-    guard let base = memory.own(array).baseAddress else {
-      throw ModelError("\(request.folder.path): the model has no weights")
-    }
+  func halves(_ array: Int?, in memory: NodeMemory) -> UnsafeMutablePointer<UInt16>? {
+    guard let base = array.flatMap({ memory.own($0).baseAddress }) else { return nil }
     return UnsafeMutableRawPointer(base).assumingMemoryBound(to: UInt16.self)
   }
 }
@@ -320,11 +319,10 @@ extension ModelMemory {
   ) {
     guard let source = floats.baseAddress else { return }
     if places.remainders != nil {
-      trained.fill(source, at: offset..<offset + floats.count)
-    } else if offset < places.roundedCount, let rounded = places.rounded {
-      if let target = memory.own(rounded).baseAddress {
-        let halves = UnsafeMutableRawPointer(target).assumingMemoryBound(to: UInt16.self)
-        roundToBF16(source, to: halves + offset, count: floats.count)
+      places.masters(in: memory)?.fill(source, at: offset..<offset + floats.count)
+    } else if offset < places.roundedCount {
+      if let rounded = places.halves(places.rounded, in: memory) {
+        roundToBF16(source, to: rounded + offset, count: floats.count)
       }
     } else if let target = memory.own(places.floats).baseAddress {
       (target + (offset - places.roundedCount)).update(from: source, count: floats.count)
