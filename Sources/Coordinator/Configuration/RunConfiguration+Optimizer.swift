@@ -109,7 +109,8 @@ extension RunConfiguration.AdapterSettings {
       alpha = value
     }
     let expected = "all or a list of names"
-    if let value = try section.written("targets", expected) {
+    // As in the other keys of an adapter, nothing means what the folder or the default says.
+    if let value = section.value("targets") {
       if case .scalar("all", _) = value.content {
         targets = .all
       } else {
