@@ -33,8 +33,8 @@ func writePlaneFile(
   let longest = min(blockLength, arrays.map(\.numbers.count).max() ?? 0)
   let planes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 * longest, alignment: 64)
   defer { planes.deallocate() }
-  let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: longest)
-  defer { floats.deallocate() }
+  let scratch = UnsafeMutableBufferPointer<Float>.allocate(capacity: longest)
+  defer { scratch.deallocate() }
   let frame = UnsafeMutableRawBufferPointer.allocate(
     byteCount: ZSTD_compressBound(longest), alignment: 64)
   defer { frame.deallocate() }
@@ -46,10 +46,8 @@ func writePlaneFile(
       var entry = PlaneFileIndex.Entry(
         name: name, count: numbers.count, start: file.size, frameBytes: [])
       for start in stride(from: 0, to: numbers.count, by: blockLength) {
-        let range = start..<min(start + blockLength, numbers.count)
-        let block = UnsafeMutableBufferPointer(rebasing: floats[..<range.count])
-        numbers.read(range, block)
-        splitPlanes(UnsafeBufferPointer(block), into: planes)
+        let block = numbers.floats(start..<min(start + blockLength, numbers.count), scratch)
+        splitPlanes(block, into: planes)
         for plane in 0..<4 {
           let bytes = planes[(plane * block.count)..<((plane + 1) * block.count)]
           let size = ZSTD_compress2(

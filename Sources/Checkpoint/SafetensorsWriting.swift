@@ -109,16 +109,14 @@ private func write(
   let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 22, alignment: 64)
   defer { buffer.deallocate() }
   let pieceLength = buffer.count / type.byteCount
-  let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: pieceLength)
-  defer { floats.deallocate() }
+  let scratch = UnsafeMutableBufferPointer<Float>.allocate(capacity: pieceLength)
+  defer { scratch.deallocate() }
   for part in parts {
     var start = part.range.lowerBound
     while start < part.range.upperBound {
       let piece = start..<min(start + pieceLength, part.range.upperBound)
       let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(piece.count * type.byteCount)])
-      let numbers = UnsafeMutableBufferPointer(rebasing: floats[..<piece.count])
-      source.read(piece, numbers)
-      guard type.encode(UnsafeBufferPointer(numbers), into: bytes) else {
+      guard type.encode(source.floats(piece, scratch), into: bytes) else {
         throw CheckpointError(
           "tensor \(quoted(part.placement.name)) has a finite number too large for "
             + "\(type.rawValue); write \(type == .f16 ? "BF16 or F32" : "F32")")

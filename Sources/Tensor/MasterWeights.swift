@@ -135,7 +135,7 @@ extension Compute {
     of weights: MasterWeights,
     _ body: (_ floats: UnsafeMutablePointer<Float>, _ block: Range<Int>) -> Void
   ) {
-    // Half of the nearest cache stays for what is updated beside them.
+    // With the gradient and two moments 32 KB, a first-level cache.
     let size = 2048
     pool.forEachPart(of: weights.count, multiple: 64) { part, thread in
       withScratch(size, thread: thread) { scratch in

@@ -34,9 +34,6 @@ struct CheckGradient: ParsableCommand {
     guard tolerance > 0, tolerance.isFinite else {
       throw ValidationError("--tolerance must be above 0, found \(tolerance)")
     }
-    if let ranksPerNode, ranksPerNode < 1 {
-      throw ValidationError("--ranks-per-node must be at least 1, found \(ranksPerNode)")
-    }
   }
 
   func run() {

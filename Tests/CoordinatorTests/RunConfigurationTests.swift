@@ -85,7 +85,10 @@ import Testing
     #expect(compared == defaults.count - 3)  // All but model, oracle and adapter.
   }
 
-  @Test(arguments: [RunFileText.least, RunFileText.everything])
+  /// As a resumed run reads it; of an adapter that names little, too.
+  @Test(arguments: [
+    RunFileText.least, RunFileText.everything, RunFileText.least + "adapter: {rank: 4}\n",
+  ])
   func resolvedFileReadsBackEqual(text: String) throws {
     let first = try RunFileText.read(text)
     let second = try RunConfiguration.parse(first.yaml, name: "config.yaml")

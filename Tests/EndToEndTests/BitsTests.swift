@@ -101,11 +101,6 @@ extension EndToEndTests {
             name, settings + ["threads=\(threads)"], .ranks(ranks), ranksPerNode: perNode)
           #expect(result == alone, "\(name): \(result.differences(from: alone))")
         }
-        // A checkpoint's run file says nothing of what was left to the defaults.
-        let targets = ["adapter={rank: 4}", "steps=2"]
-        #expect(
-          try run.result("all", targets) == run.result("all-2", targets, .ranks(2)))
-        _ = try run.result("all-2", targets + ["steps=3"], resume: "auto")
         let from = folder.file("out-4-2-2/checkpoints/step-00000002")
         let again = try run.result("out-4-2-2", settings, .ranks(2), resume: from)
         #expect(again == alone, "\(again.differences(from: alone))")
